@@ -1,0 +1,70 @@
+"""The Mixup value network h_theta(x, y, k): one small network for every row and option (Sec. 3.2, App. B.1)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+HIDDEN_SIZES = (256, 256, 100, 64)
+
+
+class ValueNetwork(nn.Module):
+    """h_theta(x, y, k) as a logit: sigmoid(network(row)) is the probability of selecting the row (Sec. 3.2).
+
+    Args:
+        row_size: d + e + |N|, the length of an observation row.
+        hidden_sizes: nodes of the hidden layers; the paper's are [256, 256, 100, 64].
+        generator: draws the initial weights, uniform within 1 / sqrt(fan in) as torch.nn.Linear has them.
+    """
+
+    def __init__(
+        self, row_size: int, hidden_sizes: Sequence[int] = HIDDEN_SIZES, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.row_size, self.hidden_sizes = row_size, tuple(hidden_sizes)
+        layers: list[nn.Module] = []
+        sizes = (row_size, *self.hidden_sizes, 1)
+        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+            # skip_init: torch.nn.Linear would draw from the global generator
+            linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
+            for parameter in linear.parameters():
+                nn.init.uniform_(parameter, -(fan_in**-0.5), fan_in**-0.5, generator=generator)
+            layers += [linear, nn.ReLU()]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logits (...,) of observation rows (..., d + e + |N|)."""
+        logits: Tensor = self.layers(rows).squeeze(-1)
+        return logits
+
+
+def save_value_network(network: ValueNetwork, path: Path) -> None:
+    """Write the weights as safetensors, with the sizes as JSON in its header; an existing file is replaced in one go."""
+    sizes = json.dumps({"row_size": network.row_size, "hidden_sizes": network.hidden_sizes})
+    partial = path.with_name(path.name + ".partial")
+    state = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
+    save_file(state, partial, metadata={"value_network": sizes})
+    partial.replace(path)
+
+
+def load_value_network(path: Path) -> ValueNetwork:
+    """Read what `save_value_network` wrote; nothing in the file is ever executed.
+
+    Raises:
+        ValueError: if the file is not a value network in safetensors format.
+        FileNotFoundError: if there is no such file.
+    """
+    try:
+        with safe_open(path, framework="pt") as stored:
+            sizes = json.loads((stored.metadata() or {})["value_network"])
+            network = ValueNetwork(sizes["row_size"], sizes["hidden_sizes"])
+            network.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
+    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} does not hold a value network: {error}") from error
+    return network

@@ -1,0 +1,166 @@
+"""A regression task: training, validation and test rows, checked once and for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.preprocessing import StandardScaler
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class RegressionData:
+    """Rows of a regression task, split into three parts (Table 1 of the paper).
+
+    Features and labels are kept in their own units as float64 copies that cannot be written to; a one-dimensional label array
+    becomes one column. Standardisation is fitted on the training rows alone.
+
+    Args:
+        x_train: training features, shape (n_train, d), n_train >= 2.
+        y_train: training labels, shape (n_train,) or (n_train, e).
+        x_val: validation features, shape (n_val, d), n_val >= 1.
+        y_val: validation labels.
+        x_test: test features, shape (n_test, d), or None where there is no test part.
+        y_test: test labels, or None.
+        feature_names: d column names; "x0", "x1", ... if not given.
+        target_names: e column names; "y0", "y1", ... if not given.
+        name: what tables and messages call this task.
+
+    Raises:
+        ValueError: for NaN or infinite values (naming row and column), lengths or widths that do not match, fewer than two
+            training rows, or no validation row.
+    """
+
+    x_train: FloatArray
+    y_train: FloatArray
+    x_val: FloatArray
+    y_val: FloatArray
+    x_test: FloatArray | None = None
+    y_test: FloatArray | None = None
+    feature_names: Sequence[str] = ()
+    target_names: Sequence[str] = ()
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        if (self.x_test is None) != (self.y_test is None):
+            raise ValueError("x_test and y_test must be given together, or neither")
+        for part in ("train", "val") if self.x_test is None else ("train", "val", "test"):
+            x = _matrix(getattr(self, f"x_{part}"), f"x_{part}", columns_required=True)
+            y = _matrix(getattr(self, f"y_{part}"), f"y_{part}", columns_required=False)
+            if len(x) != len(y):
+                raise ValueError(f"x_{part} has {len(x)} rows but y_{part} has {len(y)}; every row needs its label")
+            object.__setattr__(self, f"x_{part}", x)
+            object.__setattr__(self, f"y_{part}", y)
+        if len(self.x_train) < 2:
+            raise ValueError(f"mixing needs at least 2 training rows, got {len(self.x_train)}")
+        if len(self.x_val) < 1:
+            raise ValueError("there is no validation row, and the reward is the loss on the validation rows; give at least 1")
+        if self.x_test is not None and len(self.x_test) < 1:
+            raise ValueError("x_test is empty; leave x_test and y_test out where there is no test part")
+        self._check_columns()
+        self._check_finite()
+
+    def _check_columns(self) -> None:
+        """All parts have the widths of the training part, and there is one name a column."""
+        for kind, names_field, prefix in (("x", "feature_names", "x"), ("y", "target_names", "y")):
+            width = getattr(self, f"{kind}_train").shape[1]
+            if width == 0:
+                raise ValueError(f"{kind}_train has no columns")
+            for part in ("val", "test"):
+                array = getattr(self, f"{kind}_{part}")
+                if array is not None and array.shape[1] != width:
+                    raise ValueError(f"{kind}_train has {width} columns but {kind}_{part} has {array.shape[1]}")
+            names = tuple(getattr(self, names_field)) or tuple(f"{prefix}{column}" for column in range(width))
+            if len(names) != width:
+                raise ValueError(f"{names_field} has {len(names)} names for {width} columns")
+            object.__setattr__(self, names_field, names)
+
+    def _check_finite(self) -> None:
+        for part in ("train", "val", "test"):
+            for kind, names in (("x", self.feature_names), ("y", self.target_names)):
+                array = getattr(self, f"{kind}_{part}")
+                if array is None:
+                    continue
+                bad = np.argwhere(~np.isfinite(array))
+                if len(bad):
+                    row, column = bad[0]
+                    raise ValueError(
+                        f"{kind}_{part} holds {array[row, column]} at row {row}, column {column} ('{names[column]}'); "
+                        f"{len(bad)} value(s) are not finite: drop or fill these rows first"
+                    )
+
+    @classmethod
+    def from_table(
+        cls,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        sizes: tuple[int, int, int],
+        split_seed: int,
+        **names: Any,
+    ) -> RegressionData:
+        """Split one table at random into training, validation and test rows.
+
+        Args:
+            x: features, shape (n, d).
+            y: labels, shape (n,) or (n, e).
+            sizes: number of training, validation and test rows; together at most n. 0 test rows: no test part.
+            split_seed: the same seed draws the same split.
+            **names: feature_names, target_names and name of `RegressionData`.
+
+        Raises:
+            ValueError: if x and y differ in length, or the sizes are negative or need more rows than there are.
+        """
+        x, y = np.asarray(x), np.asarray(y)
+        if len(x) != len(y):
+            raise ValueError(f"x has {len(x)} rows but y has {len(y)}; every row needs its label")
+        if min(sizes) < 0 or sum(sizes) > len(x):
+            raise ValueError(f"cannot draw {sizes} training, validation and test rows from a table of {len(x)} rows")
+        order = np.random.default_rng(split_seed).permutation(len(x))
+        train, val, test = np.split(order[: sum(sizes)], np.cumsum(sizes)[:2])
+        return cls(
+            x[train], y[train], x[val], y[val], x[test] if sizes[2] else None, y[test] if sizes[2] else None, **names
+        )
+
+    @cached_property
+    def x_scaler(self) -> StandardScaler:
+        """Standardisation of the features, fitted on the training rows; a constant column is only centred."""
+        return StandardScaler().fit(self.x_train)
+
+    @cached_property
+    def y_scaler(self) -> StandardScaler:
+        """Standardisation of the labels, fitted on the training rows: for observations and label distances only."""
+        return StandardScaler().fit(self.y_train)
+
+    def standardize_x(self, x: FloatArray) -> FloatArray:
+        """Features (n, d) in units of the training rows' standard deviation around their mean."""
+        return self.x_scaler.transform(x)
+
+    def standardize_y(self, y: FloatArray) -> FloatArray:
+        """Labels (n, e) in units of the training rows' standard deviation around their mean."""
+        return self.y_scaler.transform(y)
+
+    def restore_x(self, x: FloatArray) -> FloatArray:
+        """The inverse of `standardize_x`."""
+        return self.x_scaler.inverse_transform(x)
+
+
+def _matrix(values: Any, name: str, *, columns_required: bool) -> FloatArray:
+    """A read-only float64 copy with two dimensions; a single column may be given flat where that is unambiguous."""
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must hold numbers only: {error}") from error
+    if array.ndim == 1 and not columns_required:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have shape (rows, columns), got {array.shape}")
+    array.setflags(write=False)
+    return array

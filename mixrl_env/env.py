@@ -1,0 +1,133 @@
+"""MixRL as a Gymnasium environment: one batch, one mask, one reward."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Box, MultiBinary
+
+from mixrl_env.data import RegressionData
+from mixrl_env.datasets import load_dataset
+from mixrl_env.problem import Batch, MixingProblem, Outcome, ProblemConfig
+
+Observation = npt.NDArray[np.float32]
+Action = npt.NDArray[np.int8]
+
+
+def make_problem(data: RegressionData | str, split_seed: int = 0, **settings: Any) -> MixingProblem:
+    """The mixing problem behind an environment.
+
+    Args:
+        data: the task, or the name of a dataset.
+        split_seed: which random split of a named dataset.
+        **settings: fields of `ProblemConfig`.
+
+    Raises:
+        ValueError: for an unknown dataset or setting, or a value out of its range.
+    """
+    config = ProblemConfig.from_settings(settings)
+    return MixingProblem(load_dataset(data, split_seed) if isinstance(data, str) else data, config)
+
+
+def spaces_of(problem: MixingProblem) -> tuple[Box, MultiBinary]:
+    """Observation and action space of one environment on a problem."""
+    low, high = (np.tile(bound, (problem.num_rows, 1)) for bound in problem.observation_bounds())
+    return Box(low, high, dtype=np.float32), MultiBinary(problem.num_rows)
+
+
+def training_rng(np_random: np.random.Generator) -> np.random.Generator:
+    """The generator of one inner training, so that its length never shifts the environment's own stream."""
+    return np.random.default_rng(np_random.integers(2**63))
+
+
+def describe(problem: MixingProblem, outcome: Outcome | None) -> str:
+    """One line on the last step, for render mode "ansi"."""
+    if outcome is None:
+        return f"{problem.data.name}: no step yet"
+    return (
+        f"{problem.data.name}: selected {outcome.num_selected} of {problem.num_rows} rows, "
+        f"{outcome.num_mixed} mixed rows, {outcome.train_steps} training steps, "
+        f"validation RMSE {outcome.val_loss**0.5:.4f}, reward {problem.reward(outcome):.4f}"
+        f"{' (diverged)' if outcome.diverged else ''}"
+    )
+
+
+class MixRLEnv(gym.Env[Observation, Action]):
+    """Learn which rows of a regression training set to mix with how many of their nearest neighbours.
+
+    ## Description
+    The environment of MixRL (Hwang & Whang; Sec. 3.2 and Algorithm 1). Every reset offers a batch of training rows, each
+    with a random number of neighbours to mix with; the agent selects rows; a regressor is trained on the batch and the mixed
+    rows, and the reward says how well it predicts the validation rows.
+
+    ## Action Space
+    `MultiBinary(B)`: 1 selects a row of the batch for mixing. The empty mask is legal and trains on the batch alone.
+
+    ## Observation Space
+    `Box` of shape (B, d + e + |N|), float32: for each row of the batch its standardised features, its standardised labels,
+    and its neighbour option k one-hot. For NO2 (200, 7 + 1 + 32).
+
+    ## Rewards
+    -C * mean squared error on the validation rows, in label units squared; C is `reward_scale`. A diverged training earns a
+    finite penalty, -C * `MixingProblem.diverged_loss`, and sets `info["diverged"]`.
+
+    ## Starting State
+    B training rows without replacement, each with k ~ Uniform(N).
+
+    ## Episode End
+    Every episode ends after one step (T = 1) with `terminated=True`.
+
+    ## Info
+    After a step: val_loss, val_rmse, num_selected, num_mixed, train_steps, diverged.
+
+    ## Arguments
+    - `data`: a `RegressionData`, or the name of a dataset such as "no2".
+    - `split_seed`: which random split of a named dataset.
+    - `render_mode`: None, or "ansi" for a line on the last step.
+    - every field of `ProblemConfig`, such as `options`, `lam`, `reward_scale`, `regressor`, `pretrained`, `step_budget`.
+
+    The same seed and the same masks give the same rewards and infos; global random generators are neither used nor touched.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+
+    def __init__(
+        self, data: RegressionData | str, split_seed: int = 0, render_mode: str | None = None, **settings: Any
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
+        self.problem = make_problem(data, split_seed, **settings)
+        self.observation_space, self.action_space = spaces_of(self.problem)
+        self.render_mode = render_mode
+        self._batch: Batch | None = None
+        self._last: Outcome | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Offer a new batch; see `gymnasium.Env.reset`. `options` is not used."""
+        super().reset(seed=seed)
+        self._batch = self.problem.sample_batch(self.np_random)
+        return self.problem.observe(self._batch), {}
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Train on the batch and the mixed rows of the selected ones, and end the episode.
+
+        Raises:
+            ResetNeeded: before the first reset, or after the episode's end.
+            ValueError: if the action is not a mask of B zeros and ones.
+        """
+        if self._batch is None:
+            raise ResetNeeded("call reset() before step(): an episode ends after one step")
+        mask = self.problem.check_mask(action)
+        batch, self._batch = self._batch, None
+        self._last = self.problem.evaluate([batch], [mask], [training_rng(self.np_random)])[0]
+        return self.problem.observe(batch), self.problem.reward(self._last), True, False, self._last.info()
+
+    def render(self) -> str | None:  # type: ignore[override]  # Gymnasium's type is a type variable of its own
+        """A line on the last step in render mode "ansi", else None."""
+        return describe(self.problem, self._last) if self.render_mode == "ansi" else None

@@ -1,0 +1,250 @@
+"""The mixing problem: sample a batch, observe it, and turn selection masks into validation losses (Sec. 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mixrl_env.data import FloatArray, IntArray, RegressionData
+from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix
+from mixrl_env.neighbors import DEFAULT_OPTIONS, NeighborOption, NeighborTable
+from mixrl_env.regressor import RegressorConfig, fit_regressors
+
+DIVERGED_FACTOR = 10.0
+"""A diverged training is charged this multiple of the loss of predicting zero everywhere."""
+
+
+@dataclass(frozen=True)
+class ProblemConfig:
+    """Everything that turns a mask into a reward. The defaults are the paper's for NO2 (Sec. 4, App. B.1), except C.
+
+    Attributes:
+        options: the list N of (space, k).
+        lam: mix ratio lambda: a number in [0, 1], or ("beta", alpha).
+        batch_rows: B, training rows in a batch; None is the whole training set, as in the paper.
+        reward_scale: C; the reward is -C times the validation loss.
+        regressor: network and training of f_phi, up to the early stop.
+        pretrained: False trains f_phi from scratch for every reward. True starts from weights that were trained once on the
+            training rows alone ("from a pre-trained state").
+        pretrain_seed: seed of that one training.
+        step_budget: None trains to the early stop and takes the lowest validation loss. A number trains for just so many
+            steps and takes the loss at the end. From scratch, a budget far below convergence rewards small selections.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    options: tuple[NeighborOption, ...] = DEFAULT_OPTIONS
+    lam: MixRatio = 0.5
+    batch_rows: int | None = None
+    reward_scale: float = 1.0
+    regressor: RegressorConfig = field(default_factory=RegressorConfig)
+    pretrained: bool = False
+    pretrain_seed: int = 0
+    step_budget: int | None = None
+
+    def __post_init__(self) -> None:
+        check_ratio(self.lam)
+        for name in ("batch_rows", "step_budget"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be None or a whole number of at least 1, got {value!r}")
+        if not 0 < self.reward_scale < np.inf:
+            raise ValueError(f"reward_scale must be positive, got {self.reward_scale!r}")
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> ProblemConfig:
+        """A config from keyword arguments or JSON; `regressor` may itself be a mapping.
+
+        Raises:
+            ValueError: for an unknown key, listing the known ones, or a value out of its range.
+        """
+        known = dict(settings)
+        if isinstance(known.get("regressor"), Mapping):
+            known["regressor"] = _build(RegressorConfig, known["regressor"], "regressor setting")
+        return _build(cls, known, "setting")
+
+    @property
+    def reward_regressor(self) -> RegressorConfig:
+        """The training behind one reward: `regressor`, cut to the step budget if there is one."""
+        if self.step_budget is None:
+            return self.regressor
+        return replace(self.regressor, max_steps=self.step_budget, patience=None)
+
+
+class Batch(NamedTuple):
+    """A state s_t: which training rows are offered with which option.
+
+    Attributes:
+        rows: training row indices, shape (B,).
+        options: option indices k_i into N, shape (B,).
+    """
+
+    rows: IntArray
+    options: IntArray
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What training on a batch and its mixed rows came to.
+
+    Attributes:
+        val_loss: mean squared error on the validation rows, label units squared; finite even when training diverged.
+        num_selected: rows that the mask selected.
+        num_mixed: mixed rows that were added to the batch.
+        train_steps: optimiser steps of the inner training.
+        diverged: True if the loss was not finite or beyond `MixingProblem.diverged_loss`, which then stands in its place.
+    """
+
+    val_loss: float
+    num_selected: int
+    num_mixed: int
+    train_steps: int
+    diverged: bool
+
+    def info(self) -> dict[str, Any]:
+        """The environment's info dictionary."""
+        return {
+            "val_loss": self.val_loss,
+            "val_rmse": self.val_loss**0.5,
+            "num_selected": self.num_selected,
+            "num_mixed": self.num_mixed,
+            "train_steps": self.train_steps,
+            "diverged": self.diverged,
+        }
+
+
+class MixingProblem:
+    """Which rows to mix with how many neighbours, on one dataset.
+
+    Args:
+        data: the task; its test rows are never looked at.
+        config: options, mixing, reward and inner training.
+
+    Attributes:
+        data, config: as given.
+        neighbors: the neighbour table of the training rows.
+        x_train, x_val: standardised features, shapes (n_train, d) and (n_val, d).
+        num_rows: B.
+        diverged_loss: what a diverged training is charged.
+
+    Raises:
+        ValueError: if an option or the batch needs more training rows than there are.
+    """
+
+    def __init__(self, data: RegressionData, config: ProblemConfig) -> None:
+        self.data, self.config = data, config
+        n_train = len(data.x_train)
+        self.num_rows = n_train if config.batch_rows is None else config.batch_rows
+        if self.num_rows > n_train:
+            raise ValueError(f"batch_rows is {self.num_rows}, but there are only {n_train} training rows")
+        self.x_train = data.standardize_x(data.x_train)
+        self.x_val = data.standardize_x(data.x_val)
+        labels = data.standardize_y(data.y_train)
+        self.neighbors = NeighborTable(self.x_train, labels, config.options)
+        self._observed = np.concatenate([self.x_train, labels], axis=1).astype(np.float32)
+        self.diverged_loss = DIVERGED_FACTOR * (float(np.mean(np.square(data.y_train))) or 1.0)
+        self._pretrained = None
+        if config.pretrained:
+            rng = np.random.default_rng(config.pretrain_seed)
+            fitted = fit_regressors([(self.x_train, data.y_train)], self.x_val, data.y_val, config.regressor, [rng])
+            self._pretrained = fitted.weights
+
+    @property
+    def options(self) -> tuple[NeighborOption, ...]:
+        """The list N."""
+        return self.neighbors.options
+
+    def sample_batch(self, rng: np.random.Generator) -> Batch:
+        """B training rows without replacement, in the order of the table, each with k ~ Uniform(N)."""
+        n_train = len(self.x_train)
+        rows = np.sort(rng.choice(n_train, size=self.num_rows, replace=False))
+        return Batch(rows, rng.integers(len(self.options), size=self.num_rows))
+
+    def observe(self, batch: Batch) -> npt.NDArray[np.float32]:
+        """The rows (x, y, k) of a batch: standardised features and labels, then k one-hot; shape (B, d + e + |N|)."""
+        one_hot = np.eye(len(self.options), dtype=np.float32)[batch.options]
+        return np.concatenate([self._observed[batch.rows], one_hot], axis=1)
+
+    def observation_bounds(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Lowest and highest value of every column of an observation row, shapes (d + e + |N|,)."""
+        size = len(self.options)
+        low = np.concatenate([self._observed.min(axis=0), np.zeros(size, dtype=np.float32)])
+        high = np.concatenate([self._observed.max(axis=0), np.ones(size, dtype=np.float32)])
+        return low, high
+
+    def every_row_and_option(self) -> Batch:
+        """All n_train x |N| combinations, row by row: what probabilities are asked for once h is trained."""
+        n_train, size = len(self.x_train), len(self.options)
+        return Batch(np.repeat(np.arange(n_train), size), np.tile(np.arange(size), n_train))
+
+    def check_mask(self, mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        """An action as a boolean mask of shape (B,).
+
+        Raises:
+            ValueError: if its shape is not (B,) or a value is neither 0 nor 1.
+        """
+        array = np.asarray(mask)
+        if array.shape != (self.num_rows,):
+            raise ValueError(f"the action must be a mask of shape ({self.num_rows},), got shape {array.shape}")
+        selected = array == 1
+        odd = ~(selected | (array == 0))
+        if odd.any():
+            raise ValueError(f"the action must hold only 0 and 1, got {array[odd][0]} at row {np.argmax(odd)}")
+        return selected
+
+    def evaluate(
+        self,
+        batches: Sequence[Batch],
+        masks: Sequence[npt.NDArray[np.bool_]],
+        rngs: Sequence[np.random.Generator],
+    ) -> list[Outcome]:
+        """Train f_phi on D^b with Mix(D^m, D, N) for each of M batches and masks, all M as one batched computation.
+
+        Args:
+            batches: M batches D^b.
+            masks: M boolean masks of shape (B,): the selected rows D^m.
+            rngs: M generators, for lambda, initial weights and minibatches.
+        """
+        y_train = self.data.y_train
+        train_sets, num_mixed = [], []
+        for batch, mask, rng in zip(batches, masks, rngs, strict=True):
+            i, j = self.neighbors.pairs(batch.rows[mask], batch.options[mask])
+            x_mixed, y_mixed = mix(self.x_train, y_train, i, j, draw_lam(self.config.lam, len(i), rng))
+            x = np.concatenate([self.x_train[batch.rows], x_mixed])
+            train_sets.append((x, np.concatenate([y_train[batch.rows], y_mixed])))
+            num_mixed.append(len(i))
+        initial = None if self._pretrained is None else [self._pretrained] * len(masks)
+        fitted = fit_regressors(train_sets, self.x_val, self.data.y_val, self.config.reward_regressor, rngs, initial)
+
+        outcomes = []
+        for m, mask in enumerate(masks):
+            loss = float(fitted.val_loss[m])
+            diverged = bool(fitted.diverged[m]) or not loss <= self.diverged_loss
+            outcomes.append(
+                Outcome(
+                    val_loss=self.diverged_loss if diverged else loss,
+                    num_selected=int(mask.sum()),
+                    num_mixed=num_mixed[m],
+                    train_steps=int(fitted.train_steps[m]),
+                    diverged=diverged,
+                )
+            )
+        return outcomes
+
+    def reward(self, outcome: Outcome) -> float:
+        """R = -C * validation loss."""
+        return -self.config.reward_scale * outcome.val_loss
+
+
+def _build(cls: type[Any], settings: Mapping[str, Any], what: str) -> Any:
+    """cls(**settings), where an unknown key is a ValueError that lists the known ones."""
+    known = [f.name for f in fields(cls)]
+    unknown = sorted(set(settings) - set(known))
+    if unknown:
+        raise ValueError(f"unknown {what} {', '.join(map(repr, unknown))}; known: {', '.join(known)}")
+    return cls(**settings)

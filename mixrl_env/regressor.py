@@ -1,0 +1,249 @@
+"""The inner regressor f_phi: M multi-layer perceptrons trained at once as one batched computation.
+
+The weights of the M regressors are stacked, so that every layer is one batched matrix product and one fused Adam serves
+all. Each regressor has its own rows, its own minibatch stream and its own early stop; one that has stopped leaves the
+stack and costs nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+from mixrl_env.data import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class RegressorConfig:
+    """How a regressor is built and trained (Sec. 4, App. B.1). The defaults are the paper's for NO2.
+
+    Attributes:
+        hidden_sizes: nodes of each hidden layer.
+        layer_norm: whether each hidden layer is normalised before its ReLU.
+        learning_rate: of Adam.
+        batch_size: rows of a minibatch.
+        eval_every: optimiser steps between two looks at the validation loss.
+        patience: looks without a new lowest validation loss after which training stops; the weights of the lowest are kept.
+            None trains for exactly max_steps and keeps the last weights.
+        max_steps: most optimiser steps of a training.
+        dtype: "float32" or "float64".
+        device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    hidden_sizes: tuple[int, ...] = (512, 256)
+    layer_norm: bool = False
+    learning_rate: float = 1e-4
+    batch_size: int = 32
+    eval_every: int = 50
+    patience: int | None = 20
+    max_steps: int = 20_000
+    dtype: str = "float32"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))  # a list, as JSON has it, is welcome
+        counts = {"batch_size": self.batch_size, "eval_every": self.eval_every, "max_steps": self.max_steps}
+        counts |= {f"hidden_sizes[{layer}]": size for layer, size in enumerate(self.hidden_sizes)}
+        if self.patience is not None:
+            counts["patience"] = self.patience
+        for name, value in counts.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"RegressorConfig.{name} must be a whole number of at least 1, got {value!r}")
+        if not 0 < self.learning_rate < np.inf:
+            raise ValueError(f"RegressorConfig.learning_rate must be positive, got {self.learning_rate!r}")
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"RegressorConfig.dtype must be 'float32' or 'float64', got {self.dtype!r}")
+        resolve_device(self.device)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRegressors:
+    """M trained regressors.
+
+    Attributes:
+        weights: stacked parameters, each of shape (M, ...), as `initial_weights` orders them.
+        val_loss: mean squared error on the validation rows for the kept weights, shape (M,), label units squared.
+        train_steps: optimiser steps spent, shape (M,).
+        diverged: whether a validation loss was not finite, shape (M,).
+        config: what they were trained with.
+    """
+
+    weights: list[Tensor]
+    val_loss: FloatArray
+    train_steps: IntArray
+    diverged: np.ndarray
+    config: RegressorConfig
+
+    def predict(self, x: FloatArray) -> FloatArray:
+        """Predictions of every regressor for the same rows: features (n, d) in, labels (M, n, e) out."""
+        with torch.no_grad():
+            rows = torch.tensor(x, dtype=self.weights[0].dtype, device=self.weights[0].device)
+            return _forward(self.weights, rows.expand(len(self.val_loss), -1, -1), self.config).double().cpu().numpy()
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device of a name; "auto" is CUDA where there is one, else the CPU.
+
+    Raises:
+        ValueError: for a name torch does not know, or CUDA where there is none.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; use 'auto', 'cpu' or 'cuda'") from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'")
+    return resolved
+
+
+def initial_weights(num_features: int, num_targets: int, config: RegressorConfig, rng: np.random.Generator) -> list[Tensor]:
+    """Fresh weights of one regressor, distributed as in torch.nn.Linear: uniform within 1 / sqrt(fan in).
+
+    Returns:
+        For each layer its weight (1, inputs, outputs) and bias (1, 1, outputs); hidden layers with layer norm add its gain
+        and shift, each (1, 1, outputs).
+    """
+    dtype = getattr(torch, config.dtype)
+    weights = []
+    sizes = (num_features, *config.hidden_sizes, num_targets)
+    for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        bound = fan_in**-0.5
+        for shape in ((1, fan_in, fan_out), (1, 1, fan_out)):
+            weights.append(torch.as_tensor(rng.uniform(-bound, bound, shape), dtype=dtype))
+        if config.layer_norm and layer < len(config.hidden_sizes):
+            weights += [torch.ones(1, 1, fan_out, dtype=dtype), torch.zeros(1, 1, fan_out, dtype=dtype)]
+    return weights
+
+
+def minibatches(num_rows: int, batch_size: int, rng: np.random.Generator) -> Iterator[IntArray]:
+    """Row indices of one regressor's minibatches, without end: slices of one shuffled epoch after the other.
+
+    Every minibatch is full; one that meets the end of an epoch goes on with the next.
+    """
+    queue = np.empty(0, dtype=np.int64)
+    while True:
+        while len(queue) < batch_size:
+            queue = np.concatenate([queue, rng.permutation(num_rows)])
+        yield queue[:batch_size]
+        queue = queue[batch_size:]
+
+
+def fit_regressors(
+    train_sets: Sequence[tuple[FloatArray, FloatArray]],
+    x_val: FloatArray,
+    y_val: FloatArray,
+    config: RegressorConfig,
+    rngs: Sequence[np.random.Generator],
+    initial: Sequence[list[Tensor]] | None = None,
+) -> FittedRegressors:
+    """Train M regressors with Adam on the mean squared error, all at once.
+
+    Args:
+        train_sets: M pairs of features (n_m, d) and labels (n_m, e); the n_m may differ.
+        x_val: validation features, shape (n_val, d).
+        y_val: validation labels, shape (n_val, e).
+        config: network and training.
+        rngs: M generators: each draws its regressor's initial weights (unless given), then its minibatches.
+        initial: M lists as from `initial_weights`, to start from a pre-trained state.
+    """
+    device, dtype = resolve_device(config.device), getattr(torch, config.dtype)
+    if initial is None:
+        initial = [initial_weights(x_val.shape[1], y_val.shape[1], config, rng) for rng in rngs]
+    weights = [torch.cat(stack).to(device, dtype) for stack in zip(*initial, strict=True)]
+
+    # All training rows in one table; regressor m's rows start at offset[m].
+    sizes = [len(x) for x, _ in train_sets]
+    offset = np.cumsum([0, *sizes[:-1]])
+    x_all = torch.as_tensor(np.concatenate([x for x, _ in train_sets]), dtype=dtype, device=device)
+    y_all = torch.as_tensor(np.concatenate([y for _, y in train_sets]), dtype=dtype, device=device)
+    x_val_rows = torch.tensor(x_val, dtype=dtype, device=device)
+    y_val_rows = torch.tensor(y_val, dtype=dtype, device=device)
+    streams = [minibatches(size, config.batch_size, rng) for size, rng in zip(sizes, rngs, strict=True)]
+
+    count = len(train_sets)
+    kept = [torch.empty_like(w) for w in weights]
+    val_loss = np.full(count, np.inf)
+    train_steps = np.zeros(count, dtype=np.int64)
+    diverged = np.zeros(count, dtype=bool)
+    looks_since_best = np.zeros(count, dtype=np.int64)
+
+    active = np.arange(count)  # which regressor each slice of the stack is
+    params = [w.clone().requires_grad_() for w in weights]
+    optimizer = torch.optim.Adam(params, lr=config.learning_rate, fused=True)
+    step = 0
+    while len(active):
+        chunk = min(config.max_steps - step, config.eval_every)
+        rows = np.stack([[next(streams[m]) + offset[m] for m in active] for _ in range(chunk)])  # (chunk, active, batch)
+        for index in torch.as_tensor(rows, device=device):
+            optimizer.zero_grad()
+            _losses(params, x_all[index], y_all[index], config).sum().backward()
+            optimizer.step()
+        step += chunk
+        train_steps[active] = step
+        last_look = step == config.max_steps
+        if config.patience is None and not last_look:
+            continue
+
+        with torch.no_grad():
+            size = (len(active), -1, -1)
+            loss = _losses(params, x_val_rows.expand(size), y_val_rows.expand(size), config).double().cpu().numpy()
+        better = loss < val_loss[active] if config.patience else np.full(len(active), True)
+        looks_since_best[active] = np.where(better, 0, looks_since_best[active] + 1)
+        diverged[active] |= ~np.isfinite(loss)
+        val_loss[active[better]] = loss[better]
+        for keep, param in zip(kept, params, strict=True):
+            keep[active[better]] = param.detach()[better]
+
+        stopped = diverged[active] | last_look
+        if config.patience is not None:
+            stopped |= looks_since_best[active] >= config.patience
+        if stopped.any():
+            active = active[~stopped]
+            params, optimizer = _drop(params, optimizer, torch.as_tensor(~stopped, device=device), config)
+    return FittedRegressors(kept, val_loss, train_steps, diverged, config)
+
+
+def _forward(weights: Sequence[Tensor], x: Tensor, config: RegressorConfig) -> Tensor:
+    """Outputs (M, n, e) of M stacked networks for features (M, n, d)."""
+    remaining = iter(weights)
+    hidden = x
+    for size in config.hidden_sizes:
+        hidden = _linear(hidden, remaining)
+        if config.layer_norm:
+            gain, shift = next(remaining), next(remaining)
+            hidden = layer_norm(hidden, (size,)) * gain + shift
+        hidden = torch.relu(hidden)
+    return _linear(hidden, remaining)
+
+
+def _linear(x: Tensor, weights: Iterator[Tensor]) -> Tensor:
+    """One layer of all M networks: (M, n, inputs) -> (M, n, outputs)."""
+    weight, bias = next(weights), next(weights)
+    return torch.baddbmm(bias, x, weight)
+
+
+def _losses(weights: Sequence[Tensor], x: Tensor, y: Tensor, config: RegressorConfig) -> Tensor:
+    """Mean squared error of each of M networks over its rows and label columns, shape (M,)."""
+    return (_forward(weights, x, config) - y).square().mean(dim=(1, 2))
+
+
+def _drop(
+    params: list[Tensor], optimizer: torch.optim.Adam, keep: Tensor, config: RegressorConfig
+) -> tuple[list[Tensor], torch.optim.Adam]:
+    """The stack and its Adam without the regressors that have stopped; the others' moments go on unchanged."""
+    smaller = [param.detach()[keep].requires_grad_() for param in params]
+    successor = torch.optim.Adam(smaller, lr=config.learning_rate, fused=True)
+    for old, new in zip(params, smaller, strict=True):
+        moments = optimizer.state[old]
+        successor.state[new] = {name: value if name == "step" else value[keep] for name, value in moments.items()}
+    return smaller, successor
