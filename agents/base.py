@@ -18,9 +18,7 @@ ProgressCallback = Callable[[int, dict[str, float]], None]
 class Agent(Protocol):
     """Learns to select rows; knows nothing of what lies behind the environment."""
 
-    def learn(
-        self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None
-    ) -> Self:
+    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Learn on one environment or a vector of them, spending at most num_trainings steps (inner trainings)."""
         ...
 

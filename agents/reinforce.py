@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -10,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from stable_baselines3.common.logger import Logger
-from torch.distributions import Bernoulli
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
+from torch.nn.utils import get_total_norm
 
 from agents.base import Envs, ProgressCallback, as_vector_env
 from agents.value_network import HIDDEN_SIZES, ValueNetwork
@@ -62,9 +65,7 @@ class Reinforce:
         self.config, self.seed, self.logger = config or ReinforceConfig(), seed, logger
         self.network: ValueNetwork | None = None
 
-    def learn(
-        self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None
-    ) -> Self:
+    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Run Algorithm 1 for num_trainings inner trainings, rounded down to whole updates of m; see `agents.base.Agent`.
 
         Raises:
@@ -78,43 +79,34 @@ class Reinforce:
             raise ValueError("the leave_one_out baseline needs at least 2 environments; use moving_average with one")
         device = resolve_device(config.device)
         generator = torch.Generator().manual_seed(self.seed)
-        h = ValueNetwork(envs.observation_space.shape[-1], config.hidden_sizes, generator).to(device)  # Initialize theta,
-        base = 0.0  # Base = 0
-        self.network, alpha, W = h, config.learning_rate, config.window  # noqa: N806
-        adam = torch.optim.Adam(h.parameters(), lr=alpha)
+        W = config.window
 
-        state, _ = envs.reset(seed=self.seed)  # Sample D^b ~ P x Uniform(N)
+        state, _ = envs.reset(seed=self.seed)  # Sample D^b ~ P x Uniform(N), shape (m, B, d + e + |N|)
+        h = ValueNetwork(state.shape[-1], config.hidden_sizes, generator).to(device)  # Initialize theta,
+        base = 0.0  # Base = 0
+        self.network = h
+        adam = torch.optim.Adam(h.parameters(), lr=config.learning_rate)  # alpha
+
         for update in range(1, num_trainings // m + 1):
-            pi = Bernoulli(logits=h(torch.as_tensor(state, device=device)))  # h_theta(x_i, y_i, k_i), shape (m, B)
-            D_m = torch.bernoulli(pi.probs.detach().cpu(), generator=generator)  # noqa: N806  # D^m, as masks (m, B)
-            # Train f_phi on D^b with Mix(D^m, D, N); the reward is R = -C * Loss. The state is already the next D^b.
+            logits = h(torch.as_tensor(state, device=device))  # of h_theta(x_i, y_i, k_i), shape (m, B)
+            D_m = torch.bernoulli(torch.sigmoid(logits.detach()).cpu(), generator=generator)  # D^m as masks (m, B)
+            # Train f_phi on D^b with Mix(D^m, D, N): R = -C * Loss. The state that comes back is the next D^b.
             state, reward, _, _, info = envs.step(D_m.numpy().astype(np.int8))
-            R = torch.as_tensor(reward, dtype=torch.float32, device=device)  # noqa: N806
+            R = torch.as_tensor(reward, dtype=torch.float32, device=device)  # shape (m,)
 
             if config.baseline == "leave_one_out":
                 advantage = R - (R.sum() - R) / (m - 1)
             else:
-                advantage = R - base  # -C * (Loss - Base): Base is kept in units of the reward
-            log_pi = pi.log_prob(D_m.to(device)).sum(dim=1)  # log pi_theta(D^m | D^b), shape (m,)
-            loss = -(advantage * log_pi).mean()  # its gradient is Eq. 1
+                advantage = R - base  # -C * (Loss - Base): base is kept in units of the reward
+            log_pi = -bce_with_logits(logits, D_m.to(device), reduction="none").sum(dim=1)  # log pi_theta(D^m | D^b), (m,)
+            objective = (advantage * log_pi).mean()  # its gradient is Eq. 1
             adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            grad_norm = torch.nn.utils.get_total_norm([p.grad for p in h.parameters() if p.grad is not None])
+            (-objective).backward()
+            grad_norm = get_total_norm([p.grad for p in h.parameters() if p.grad is not None])
             adam.step()
             base = (W - 1) / W * base + 1 / W * float(R.mean())
 
-            metrics = {
-                "reward/mean": float(R.mean()),
-                "reward/std": float(R.std(correction=0)),
-                "reward/baseline": base if config.baseline == "moving_average" else float(R.mean()),
-                "policy/p_mean": float(pi.probs.mean()),
-                "policy/p_std_over_rows": float(pi.probs.std(correction=0)),
-                "policy/entropy": float(pi.entropy().mean()),  # nats a row; log 2 at p = 1/2
-                "policy/selected_share": float(D_m.mean()),
-                "policy/grad_norm": float(grad_norm),
-            }
-            final = info.get("final_info", {})
-            metrics |= {f"env/{key}": float(np.mean(final[key])) for key in final if not key.startswith("_")}
+            metrics = _metrics(logits.detach(), D_m, R, base, float(grad_norm), info.get("final_info", {}))
             self._log(metrics, update, trainings=update * m)
             if callback is not None:
                 callback(update * m, metrics)
@@ -139,3 +131,21 @@ class Reinforce:
             self.logger.record(name, value)
         self.logger.record("trainings", trainings)
         self.logger.dump(update)
+
+
+def _metrics(
+    logits: Tensor, masks: Tensor, reward: Tensor, base: float, grad_norm: float, info: Mapping[str, Any]
+) -> dict[str, float]:
+    """What tells a policy that learns from one that drifts; env/... are means over the m trainings."""
+    p = torch.sigmoid(logits)
+    metrics = {
+        "reward/mean": float(reward.mean()),
+        "reward/std": float(reward.std(correction=0)),
+        "reward/moving_average": base,
+        "policy/p_mean": float(p.mean()),
+        "policy/p_std": float(p.std(correction=0)),  # over rows and options
+        "policy/entropy": float(bce_with_logits(logits, p)),  # nats a row: log 2 at p = 1/2, 0 when decided
+        "policy/selected_share": float(masks.mean()),
+        "policy/grad_norm": grad_norm,
+    }
+    return metrics | {f"env/{key}": float(np.mean(value)) for key, value in info.items() if not key.startswith("_")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ class ValueNetwork(nn.Module):
         self.row_size, self.hidden_sizes = row_size, tuple(hidden_sizes)
         layers: list[nn.Module] = []
         sizes = (row_size, *self.hidden_sizes, 1)
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             # skip_init: torch.nn.Linear would draw from the global generator
             linear = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
             for parameter in linear.parameters():

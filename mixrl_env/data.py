@@ -125,9 +125,7 @@ class RegressionData:
             raise ValueError(f"cannot draw {sizes} training, validation and test rows from a table of {len(x)} rows")
         order = np.random.default_rng(split_seed).permutation(len(x))
         train, val, test = np.split(order[: sum(sizes)], np.cumsum(sizes)[:2])
-        return cls(
-            x[train], y[train], x[val], y[val], x[test] if sizes[2] else None, y[test] if sizes[2] else None, **names
-        )
+        return cls(x[train], y[train], x[val], y[val], x[test] if sizes[2] else None, y[test] if sizes[2] else None, **names)
 
     @cached_property
     def x_scaler(self) -> StandardScaler:
@@ -141,15 +139,15 @@ class RegressionData:
 
     def standardize_x(self, x: FloatArray) -> FloatArray:
         """Features (n, d) in units of the training rows' standard deviation around their mean."""
-        return self.x_scaler.transform(x)
+        return np.asarray(self.x_scaler.transform(x))
 
     def standardize_y(self, y: FloatArray) -> FloatArray:
         """Labels (n, e) in units of the training rows' standard deviation around their mean."""
-        return self.y_scaler.transform(y)
+        return np.asarray(self.y_scaler.transform(y))
 
     def restore_x(self, x: FloatArray) -> FloatArray:
         """The inverse of `standardize_x`."""
-        return self.x_scaler.inverse_transform(x)
+        return np.asarray(self.x_scaler.inverse_transform(x))
 
 
 def _matrix(values: Any, name: str, *, columns_required: bool) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -93,7 +93,10 @@ class MixRLEnv(gym.Env[Observation, Action]):
     The same seed and the same masks give the same rewards and infos; global random generators are neither used nor touched.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+    metadata = {  # noqa: RUF012  # as Gymnasium declares it
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+    }
 
     def __init__(
         self, data: RegressionData | str, split_seed: int = 0, render_mode: str | None = None, **settings: Any
@@ -101,14 +104,12 @@ class MixRLEnv(gym.Env[Observation, Action]):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
         self.problem = make_problem(data, split_seed, **settings)
-        self.observation_space, self.action_space = spaces_of(self.problem)
+        self.observation_space, self.action_space = spaces_of(self.problem)  # type: ignore[assignment]
         self.render_mode = render_mode
         self._batch: Batch | None = None
         self._last: Outcome | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Offer a new batch; see `gymnasium.Env.reset`. `options` is not used."""
         super().reset(seed=seed)
         self._batch = self.problem.sample_batch(self.np_random)
@@ -128,6 +129,6 @@ class MixRLEnv(gym.Env[Observation, Action]):
         self._last = self.problem.evaluate([batch], [mask], [training_rng(self.np_random)])[0]
         return self.problem.observe(batch), self.problem.reward(self._last), True, False, self._last.info()
 
-    def render(self) -> str | None:  # type: ignore[override]  # Gymnasium's type is a type variable of its own
+    def render(self) -> str | None:
         """A line on the last step in render mode "ansi", else None."""
         return describe(self.problem, self._last) if self.render_mode == "ansi" else None

@@ -43,7 +43,8 @@ def mix(
     Args:
         x: features, shape (n, d).
         y: labels, shape (n, e).
-        i, j: row indices of the pairs, shape (p,).
+        i: first rows of the pairs, shape (p,).
+        j: second rows of the pairs, shape (p,).
         lam: one ratio for all pairs, or one a pair, shape (p,).
 
     Returns:

@@ -66,7 +66,8 @@ class ProblemConfig:
         known = dict(settings)
         if isinstance(known.get("regressor"), Mapping):
             known["regressor"] = _build(RegressorConfig, known["regressor"], "regressor setting")
-        return _build(cls, known, "setting")
+        config: ProblemConfig = _build(cls, known, "setting")
+        return config
 
     @property
     def reward_regressor(self) -> RegressorConfig:
@@ -191,11 +192,25 @@ class MixingProblem:
         array = np.asarray(mask)
         if array.shape != (self.num_rows,):
             raise ValueError(f"the action must be a mask of shape ({self.num_rows},), got shape {array.shape}")
-        selected = array == 1
+        selected: npt.NDArray[np.bool_] = array == 1
         odd = ~(selected | (array == 0))
         if odd.any():
             raise ValueError(f"the action must hold only 0 and 1, got {array[odd][0]} at row {np.argmax(odd)}")
         return selected
+
+    def mix(self, rows: IntArray, options: IntArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+        """Mix(D^m, D, N): each row with its N[k] neighbours.
+
+        Args:
+            rows: training row indices, shape (s,).
+            options: option indices, shape (s,).
+            rng: for lambda, where it is drawn.
+
+        Returns:
+            Standardised features (p, d) and labels (p, e) in their own units, p the sum of the k.
+        """
+        i, j = self.neighbors.pairs(rows, options)
+        return mix(self.x_train, self.data.y_train, i, j, draw_lam(self.config.lam, len(i), rng))
 
     def evaluate(
         self,
@@ -213,11 +228,10 @@ class MixingProblem:
         y_train = self.data.y_train
         train_sets, num_mixed = [], []
         for batch, mask, rng in zip(batches, masks, rngs, strict=True):
-            i, j = self.neighbors.pairs(batch.rows[mask], batch.options[mask])
-            x_mixed, y_mixed = mix(self.x_train, y_train, i, j, draw_lam(self.config.lam, len(i), rng))
+            x_mixed, y_mixed = self.mix(batch.rows[mask], batch.options[mask], rng)
             x = np.concatenate([self.x_train[batch.rows], x_mixed])
             train_sets.append((x, np.concatenate([y_train[batch.rows], y_mixed])))
-            num_mixed.append(len(i))
+            num_mixed.append(len(x_mixed))
         initial = None if self._pretrained is None else [self._pretrained] * len(masks)
         fitted = fit_regressors(train_sets, self.x_val, self.data.y_val, self.config.reward_regressor, rngs, initial)
 

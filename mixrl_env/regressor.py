@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -116,7 +117,7 @@ def initial_weights(num_features: int, num_targets: int, config: RegressorConfig
     dtype = getattr(torch, config.dtype)
     weights = []
     sizes = (num_features, *config.hidden_sizes, num_targets)
-    for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         bound = fan_in**-0.5
         for shape in ((1, fan_in, fan_out), (1, 1, fan_out)):
             weights.append(torch.as_tensor(rng.uniform(-bound, bound, shape), dtype=dtype))

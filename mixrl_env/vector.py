@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,10 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         ValueError: as `MixRLEnv`, and for num_envs below 1.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {**MixRLEnv.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+    metadata = {  # noqa: RUF012  # as Gymnasium declares it
+        **MixRLEnv.metadata,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
 
     def __init__(
         self,

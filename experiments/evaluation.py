@@ -1,0 +1,48 @@
+"""How good an augmented training set is: final regressors, judged on the test rows. The only place that reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments.methods.base import Augmented
+from mixrl_env import MixingProblem, fit_regressors
+from mixrl_env.metrics import r2, rmse
+
+
+@dataclass(frozen=True)
+class FinalScore:
+    """One final regressor.
+
+    Attributes:
+        seed: which of the repeated trainings.
+        val_rmse, test_rmse: label units.
+        test_r2: share of label variance explained on the test rows.
+    """
+
+    seed: int
+    val_rmse: float
+    test_rmse: float
+    test_r2: float
+
+
+def final_scores(problem: MixingProblem, augmented: Augmented, split_seed: int, repeats: int) -> list[FinalScore]:
+    """Train regressors from scratch to the early stop on an augmented set and score them on the test rows (Sec. 4).
+
+    Training r draws the same initial weights for every method on a split, so that methods are compared paired.
+
+    Raises:
+        ValueError: if the data have no test part.
+    """
+    data = problem.data
+    if data.x_test is None or data.y_test is None:
+        raise ValueError(f"{data.name} has no test rows to judge the final regressors on")
+    rngs = [np.random.default_rng([split_seed, repeat]) for repeat in range(repeats)]
+    sets = [(augmented.x, augmented.y)] * repeats
+    fitted = fit_regressors(sets, problem.x_val, data.y_val, problem.config.regressor, rngs)
+    predictions = fitted.predict(data.standardize_x(data.x_test))
+    return [
+        FinalScore(seed, float(fitted.val_loss[seed]) ** 0.5, rmse(data.y_test, predicted), r2(data.y_test, predicted))
+        for seed, predicted in enumerate(predictions)
+    ]
