@@ -10,6 +10,8 @@ from experiments.methods.base import Augmented
 from mixrl_env import MixingProblem, fit_regressors
 from mixrl_env.metrics import r2, rmse
 
+_STREAM = 1  # apart from the random numbers with which a plan was chosen: a lucky draw must not be counted twice
+
 
 @dataclass(frozen=True)
 class FinalScore:
@@ -38,7 +40,7 @@ def final_scores(problem: MixingProblem, augmented: Augmented, split_seed: int, 
     data = problem.data
     if data.x_test is None or data.y_test is None:
         raise ValueError(f"{data.name} has no test rows to judge the final regressors on")
-    rngs = [np.random.default_rng([split_seed, repeat]) for repeat in range(repeats)]
+    rngs = [np.random.default_rng([_STREAM, split_seed, repeat]) for repeat in range(repeats)]
     sets = [(augmented.x, augmented.y)] * repeats
     fitted = fit_regressors(sets, problem.x_val, data.y_val, problem.config.regressor, rngs)
     predictions = fitted.predict(data.standardize_x(data.x_test))

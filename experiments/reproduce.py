@@ -37,8 +37,8 @@ def run_study(store: ResultStore, settings: Settings, splits: Sequence[int], con
         if not pending:
             console.print(f"split {split_seed}: all methods are stored in {store.path}, nothing to compute")
             continue
-        problem = gym.make(settings.env_id, split_seed=split_seed).unwrapped
-        assert isinstance(problem, MixRLEnv)
+        env = gym.make(settings.env_id, split_seed=split_seed, **settings.env_settings()).unwrapped
+        assert isinstance(env, MixRLEnv)
         folder = cell_folder(store.folder, settings.dataset, split_seed)
         folder.mkdir(parents=True, exist_ok=True)
         columns = (
@@ -56,7 +56,7 @@ def run_study(store: ResultStore, settings: Settings, splits: Sequence[int], con
                 def report(done: int, total: int, words: str, task: Any = task) -> None:
                     progress.update(task, completed=done, total=total, words=words)
 
-                cell = Cell(problem.problem, settings, split_seed, folder, report)
+                cell = Cell(env.problem, settings, split_seed, folder, report)
                 rows = _run_cell(name, augment, cell)
                 store.add(rows)
                 progress.update(task, completed=1, total=1, words=f"validation RMSE {_mean(rows, 'val_rmse'):.4f}")

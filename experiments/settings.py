@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents import ReinforceConfig
+from mixrl_env import RegressorConfig
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,9 @@ class Settings:
         dataset: name for `mixrl_env.load_dataset`.
         env_id: the environment with the paper's settings for that dataset.
         mixrl_name: what the tables call the MixRL of this preset.
-        pretrained, step_budget: how a reward is trained; see `mixrl_env.ProblemConfig`.
+        pretrained: whether rewards start from a pre-trained state; see `mixrl_env.ProblemConfig`.
+        step_budget: optimiser steps of a reward; None trains to the early stop.
+        regressor: network and training of f_phi; None is the environment's own, the paper's.
         num_envs: m, masks an update.
         trainings: inner trainings that REINFORCE may spend.
         reinforce: settings of Algorithm 1.
@@ -30,6 +33,7 @@ class Settings:
     mixrl_name: str = "MixRL"
     pretrained: bool = False
     step_budget: int | None = None
+    regressor: RegressorConfig | None = None
     num_envs: int = 1
     trainings: int = 5000
     reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
@@ -39,6 +43,11 @@ class Settings:
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""
         return dataclasses.asdict(self)
+
+    def env_settings(self) -> dict[str, Any]:
+        """What `gym.make` is told besides the environment's own settings."""
+        own_regressor = {} if self.regressor is None else {"regressor": self.regressor}
+        return {"pretrained": self.pretrained, "step_budget": self.step_budget, **own_regressor}
 
 
 PRESETS: dict[str, Settings] = {
@@ -57,6 +66,7 @@ PRESETS: dict[str, Settings] = {
     "smoke": Settings(
         pretrained=True,
         step_budget=20,
+        regressor=RegressorConfig(max_steps=100),
         num_envs=2,
         trainings=8,
         reinforce=ReinforceConfig(baseline="leave_one_out"),

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from rich import box
+from rich.table import Table
 from scipy import stats
 
 from experiments.paper import TABLE_2
@@ -49,87 +51,96 @@ def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Di
     return Difference(mean, float(interval.low), float(interval.high))
 
 
-def accuracy_table(folder: Path) -> pd.DataFrame:
-    """Table 2 for each dataset of a study: one row a method, figures as text.
+def study_tables(folder: Path) -> list[tuple[str, pd.DataFrame]]:
+    """Every table of a study, with its title.
 
-    Each split's figure is the mean over its final trainings. With one split, +- is the standard deviation over its final
-    trainings, as in the paper; with several it is the standard deviation over splits.
+    Raises:
+        ValueError: if the folder holds no results.
     """
-    results = read_results(folder)
+    tables = []
+    for dataset, results in read_results(folder).groupby("dataset", sort=False):
+        num_splits = results["split_seed"].nunique()
+        splits = f"split {results['split_seed'].iloc[0]}" if num_splits == 1 else f"{num_splits} splits"
+        tables += [
+            (f"{dataset}: accuracy, {splits} (Table 2)", accuracy_table(results)),
+            (f"{dataset}: RMSE minus that of {BASELINE}, paired by split; negative is better", difference_table(results)),
+            (f"{dataset}: validation MSE of sampled masks, first and last tenth of learning", learning_table(folder, results)),
+        ]
+    return [(title, table) for title, table in tables if len(table)]
+
+
+def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Table 2 for one dataset: one row a method, the paper's figures beside ours.
+
+    With one split, ± is the standard deviation over its final trainings, as in the paper; with several, each split's figure is
+    the mean over its final trainings and ± the standard deviation over splits.
+    """
     rows = []
-    for dataset, of_dataset in results.groupby("dataset", sort=False):
-        for method, ours in of_dataset.groupby("method", sort=False):
-            published = TABLE_2.get(str(dataset), {}).get(str(method))
-            minutes = ours.drop_duplicates("split_seed")["seconds"].mean() / 60
-            row = {
-                "Dataset": dataset,
+    for method, ours in results.groupby("method", sort=False):
+        published = TABLE_2.get(ours["dataset"].iloc[0], {}).get(str(method))
+        minutes = ours.drop_duplicates("split_seed")["seconds"].mean() / 60
+        rows.append(
+            {
                 "Method": method,
-                "Paper RMSE": "" if published is None else f"{published.rmse:.4f} ± {published.rmse_sd:.4f}",
+                "Paper RMSE": "" if published is None else f"{published.rmse:.4f}",
                 "Test RMSE": _mean_and_sd(ours, "test_rmse"),
-                "Paper R²": "" if published is None else f"{published.r2:.4f} ± {published.r2_sd:.4f}",
+                "Paper R²": "" if published is None else f"{published.r2:.4f}",
                 "Test R²": _mean_and_sd(ours, "test_r2"),
                 "Validation RMSE": _mean_and_sd(ours, "val_rmse"),
-                "Splits": str(ours["split_seed"].nunique()),
-                "Inner trainings": f"{ours['trainings'].mean():.0f}",
+                "Trainings": f"{ours['trainings'].mean():.0f}",
                 "Minutes": f"{minutes:.1f}",
             }
-            rows.append(row)
+        )
     return pd.DataFrame(rows)
 
 
-def difference_table(folder: Path) -> pd.DataFrame:
-    """RMSE of each method minus that of No Augmentation, paired by split, with 95% intervals; negative is better."""
-    results = read_results(folder)
+def difference_table(results: pd.DataFrame) -> pd.DataFrame:
+    """RMSE of each method minus that of No Augmentation on the same split, mean and 95% interval, for one dataset."""
+    by_split = results.groupby(["method", "split_seed"], sort=False)[["test_rmse", "val_rmse"]].mean()
+    methods = list(results["method"].unique())
     rows = []
-    for dataset, of_dataset in results.groupby("dataset", sort=False):
-        by_split = of_dataset.groupby(["method", "split_seed"], sort=False)[["test_rmse", "val_rmse"]].mean()
-        if BASELINE not in by_split.index.get_level_values("method"):
+    for method in methods if BASELINE in methods else []:
+        # Splits that both have: an interrupted study is still readable.
+        ours, reference = by_split.loc[method].align(by_split.loc[BASELINE], join="inner")
+        if method == BASELINE or not len(ours):
             continue
-        reference = by_split.loc[BASELINE]
-        for method in of_dataset["method"].unique():
-            if method == BASELINE:
-                continue
-            ours = by_split.loc[method]
-            splits = ours.index.intersection(reference.index)
-            if not len(splits):
-                continue
-            ours, paired = ours.loc[splits], reference.loc[splits]
-            test = paired_difference(ours["test_rmse"].tolist(), paired["test_rmse"].tolist())
-            rows.append(
-                {
-                    "Dataset": dataset,
-                    "Method": method,
-                    "Test RMSE difference": test.text,
-                    "in percent": f"{100 * test.mean / paired['test_rmse'].mean():+.1f}%",
-                    "Validation RMSE difference": paired_difference(
-                        ours["val_rmse"].tolist(), paired["val_rmse"].tolist()
-                    ).text,
-                    "Splits won": f"{int((ours['test_rmse'] < paired['test_rmse']).sum())} of {len(splits)}",
-                }
-            )
+        test = paired_difference(ours["test_rmse"].tolist(), reference["test_rmse"].tolist())
+        val = paired_difference(ours["val_rmse"].tolist(), reference["val_rmse"].tolist())
+        rows.append(
+            {
+                "Method": method,
+                "Test RMSE difference": test.text,
+                "Percent": f"{100 * test.mean / reference['test_rmse'].mean():+.1f}%",
+                "Validation RMSE difference": val.text,
+                "Splits won (test)": f"{int((ours['test_rmse'] < reference['test_rmse']).sum())} of {len(ours)}",
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def learning_table(folder: Path) -> pd.DataFrame:
+def learning_table(folder: Path, results: pd.DataFrame) -> pd.DataFrame:
     """Mean validation MSE of the sampled masks in the first and the last tenth of REINFORCE's updates, split by split.
 
-    The last row is the paired difference over splits with its 95% interval.
+    A split's interval is Welch's, over updates; the last row is the paired difference over splits.
     """
-    rows = []
-    cells = read_results(folder)[["dataset", "split_seed"]].drop_duplicates()
-    for dataset, split in zip(cells["dataset"], cells["split_seed"], strict=True):
-        curve = read_curve(folder, dataset, split)
+    starts, ends, rows = [], [], []
+    for split in results["split_seed"].unique():
+        curve = read_curve(folder, results["dataset"].iloc[0], split)
         if curve is None:
             continue
         part = max(1, len(curve) // _LEARNING_SHARE)
-        loss = curve["env/val_loss"]
-        rows.append((dataset, str(split), loss.iloc[:part].mean(), loss.iloc[-part:].mean()))
-    if not rows:
-        return pd.DataFrame()
-    start, end = [row[2] for row in rows], [row[3] for row in rows]
-    table = [(d, s, f"{a:.4f}", f"{b:.4f}", f"{b - a:+.4f}") for d, s, a, b in rows]
-    table.append((rows[0][0], "all", f"{np.mean(start):.4f}", f"{np.mean(end):.4f}", paired_difference(end, start).text))
-    return pd.DataFrame(table, columns=["Dataset", "Split", "MSE at start", "MSE at end", "Difference"])
+        first, last = curve["env/val_loss"].iloc[:part], curve["env/val_loss"].iloc[-part:]
+        starts.append(float(first.mean()))
+        ends.append(float(last.mean()))
+        difference = Difference(ends[-1] - starts[-1], np.nan, np.nan)
+        if part > 1:
+            interval = stats.ttest_ind(last, first, equal_var=False).confidence_interval(0.95)
+            difference = difference._replace(low=float(interval.low), high=float(interval.high))
+        rows.append((str(split), f"{starts[-1]:.4f}", f"{ends[-1]:.4f}", difference.text))
+    if len(rows) > 1:
+        paired = paired_difference(ends, starts)
+        rows.append(("all, paired", f"{np.mean(starts):.4f}", f"{np.mean(ends):.4f}", paired.text))
+    return pd.DataFrame(rows, columns=["Split", "MSE at start", "MSE at end", "Difference"])
 
 
 def read_curve(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
@@ -142,6 +153,16 @@ def to_markdown(table: pd.DataFrame) -> str:
     """A table as GitHub Markdown."""
     lines = [table.columns.tolist(), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def to_rich(title: str, table: pd.DataFrame) -> Table:
+    """A table for the terminal."""
+    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in table.columns:
+        out.add_column(str(column))
+    for row in table.astype(str).to_numpy().tolist():
+        out.add_row(*row)
+    return out
 
 
 def _mean_and_sd(rows: pd.DataFrame, column: str) -> str:

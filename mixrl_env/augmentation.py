@@ -12,6 +12,8 @@ from mixrl_env.neighbors import NeighborOption
 from mixrl_env.problem import MixingProblem
 from mixrl_env.regressor import fit_regressors
 
+_STREAM = 0  # keeps the random numbers of a choice apart from those of whatever else is trained with the same seed
+
 
 def best_options(problem: MixingProblem, probabilities: FloatArray) -> pd.DataFrame:
     """For every training row its most probable option in each space: at most one data and one label option a row.
@@ -94,7 +96,7 @@ def choose_plan(problem: MixingProblem, plans: list[pd.DataFrame], repeats: int,
     """
     sets = [augment(problem, plan, np.random.default_rng(seed)) for plan in plans]
     jobs = [rows for rows in sets for _ in range(repeats)]
-    rngs = [np.random.default_rng([seed, repeat]) for _ in sets for repeat in range(repeats)]
+    rngs = [np.random.default_rng([_STREAM, seed, repeat]) for _ in sets for repeat in range(repeats)]
     fitted = fit_regressors(jobs, problem.x_val, problem.data.y_val, problem.config.regressor, rngs)
     val_loss = fitted.val_loss.reshape(len(plans), repeats)
     best = int(np.argmin(val_loss.mean(axis=1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gymnasium as gym
 import pandas as pd
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger, make_output_format
 
 from agents import Reinforce, save_value_network
 from experiments.methods.base import Augmented, Cell
@@ -23,10 +23,10 @@ def augment(cell: Cell) -> Augmented:
         num_envs=settings.num_envs,
         vectorization_mode="vector_entry_point",
         split_seed=cell.split_seed,
-        pretrained=settings.pretrained,
-        step_budget=settings.step_budget,
+        **settings.env_settings(),
     )
-    logger = configure(str(cell.folder), ["csv", "tensorboard"])
+    folder = str(cell.folder)
+    logger = Logger(folder, [make_output_format(kind, folder) for kind in ("csv", "tensorboard")])
     agent = Reinforce(settings.reinforce, seed=cell.split_seed, logger=logger)
     agent.learn(
         envs,
@@ -51,5 +51,6 @@ def augment(cell: Cell) -> Augmented:
     pd.DataFrame(trials).to_csv(cell.folder / "thresholds.csv", index=False)
     plan = plans[choice.best]
     plan.to_csv(cell.folder / "plan.csv", index=False)
+    spent = settings.trainings + int(settings.pretrained)
     chosen = f"T={thresholds[choice.best]:.3f}, {len(plan)} options"
-    return Augmented(choice.x, choice.y, settings.trainings + choice.trainings, chosen)
+    return Augmented(choice.x, choice.y, spent + choice.trainings, chosen)

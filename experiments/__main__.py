@@ -1,0 +1,105 @@
+"""The command line: python -m experiments VERB. Each verb is one function below; its arguments are the flags."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from experiments.figures import draw_figures, draw_idea
+from experiments.reproduce import default_folder, run_study
+from experiments.results import ResultStore, cell_folder
+from experiments.settings import PRESETS
+from experiments.tables import study_tables, to_markdown, to_rich
+
+ResultsFolder = Annotated[Path, tyro.conf.Positional]
+
+
+def reproduce(
+    preset: Literal["default", "paper", "smoke"] = "default", splits: tuple[int, ...] = (0,), out: Path | None = None
+) -> None:
+    """Run the NO2 rows of Table 2 and print them beside the paper's.
+
+    Finished methods are stored at once and are not computed again; Ctrl-C loses only the method at work.
+
+    Args:
+        preset: default takes minutes, paper hours (Algorithm 1 as printed), smoke seconds (to see that it runs).
+        splits: seeds of the random splits into training, validation and test rows.
+        out: folder of the results; runs/no2-PRESET if not given.
+    """
+    if not splits or min(splits) < 0:
+        raise ValueError(f"--splits takes at least one seed of 0 or above, got {splits}")
+    settings = PRESETS[preset]
+    console = Console()
+    command = shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
+    store = ResultStore(out or default_folder(preset, settings), preset, settings, command)
+    try:
+        run_study(store, settings, splits, console)
+    except KeyboardInterrupt:
+        console.print(f"\ninterrupted; finished methods are in {store.path}, the same command goes on from there")
+        if store.path.exists():
+            tables(store.folder)
+        sys.exit(130)
+    tables(store.folder)
+    figure_paths = draw_figures(store.folder)
+    console.print("Written:", f"  results        {store.path}", sep="\n", soft_wrap=True)
+    for split in splits:
+        folder = cell_folder(store.folder, settings.dataset, split)
+        console.print(f"  value network  {folder / 'value_network.safetensors'}", soft_wrap=True)
+        console.print(f"  chosen plan    {folder / 'plan.csv'}   curves {folder / 'progress.csv'}", soft_wrap=True)
+    for path in figure_paths:
+        console.print(f"  figure         {path}", soft_wrap=True)
+
+
+def tables(results: ResultsFolder, markdown: bool = False) -> None:
+    """Print the tables of stored results.
+
+    Args:
+        results: folder of a study, such as results/no2-default.
+        markdown: print Markdown, as the README holds it.
+    """
+    console = Console()
+    for title, table in study_tables(results):
+        if markdown:
+            print(f"{title}\n\n{to_markdown(table)}\n")
+        else:
+            console.print(to_rich(title, table))
+
+
+def figures(results: ResultsFolder) -> None:
+    """Draw the figures of stored results into their folder.
+
+    Args:
+        results: folder of a study, such as results/no2-default.
+    """
+    for path in draw_figures(results):
+        print(path)
+
+
+def idea(out: Path = Path("docs/idea.png")) -> None:
+    """Draw the idea of the paper (Fig. 1) on a one-dimensional function.
+
+    Args:
+        out: the picture to write.
+    """
+    print(draw_idea(out))
+
+
+def main() -> None:
+    """Run one verb; a bad value is one line on standard error and exit code 2."""
+    verbs = {verb.__name__: verb for verb in (reproduce, tables, figures, idea)}
+    try:
+        tyro.extras.subcommand_cli_from_dict(verbs, prog="python -m experiments", description=__doc__)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

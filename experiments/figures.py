@@ -1,0 +1,156 @@
+"""Figures from stored results, drawn as a reader of the paper would expect them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.results import cell_folder, read_results
+from experiments.tables import BASELINE, read_curve
+from mixrl_env import load_dataset
+from mixrl_env.mixing import mix
+from mixrl_env.neighbors import NeighborTable
+
+matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
+_BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9772b", "#8a8a8a"
+_SMOOTHING = 10  # updates of the moving mean in the learning curve
+
+
+def draw_figures(folder: Path) -> list[Path]:
+    """Draw every figure that the stored results of a study allow, into its folder figures/.
+
+    Returns:
+        The files written.
+    """
+    results = read_results(folder)
+    out = folder / "figures"
+    out.mkdir(exist_ok=True)
+    written = []
+    for dataset in results["dataset"].unique():
+        splits = sorted(results.loc[results["dataset"] == dataset, "split_seed"].unique())
+        curves = {split: curve for split in splits if (curve := read_curve(folder, dataset, split)) is not None}
+        plans = {split: plan for split in splits if (plan := _read_plan(folder, dataset, split)) is not None}
+        if curves:
+            written.append(_save(_learning_curves(curves), out / f"{dataset}_learning_curve.png"))
+        if plans:
+            sizes = {split: len(load_dataset(dataset, split).x_train) for split in plans}
+            written.append(_save(_option_histogram(plans, sizes), out / f"{dataset}_k_histogram.png"))
+        written.append(_save(_method_comparison(results[results["dataset"] == dataset]), out / f"{dataset}_methods.png"))
+    return written
+
+
+def _learning_curves(curves: dict[int, pd.DataFrame]) -> Figure:
+    """Validation RMSE of the sampled masks and the policy's health against inner trainings."""
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for (split, curve), shade in zip(curves.items(), np.linspace(1, 0.35, len(curves)), strict=True):
+        x = curve["trainings"]
+        if len(curves) == 1:
+            left.plot(x, curve["env/val_rmse"], color=_GREY, linewidth=0.7, alpha=0.6, label="mean of one update")
+        smooth = curve["env/val_rmse"].rolling(_SMOOTHING, min_periods=1).mean()
+        label = f"mean of {_SMOOTHING} updates" if len(curves) == 1 else f"split {split}"
+        left.plot(x, smooth, color=_BLUE, alpha=shade, linewidth=1.8, label=label)
+        middle.plot(x, curve["policy/p_mean"], color=_BLUE, alpha=shade)
+        middle.fill_between(
+            x,
+            (curve["policy/p_mean"] - curve["policy/p_std"]).clip(0, 1),
+            (curve["policy/p_mean"] + curve["policy/p_std"]).clip(0, 1),
+            color=_BLUE,
+            alpha=0.08,
+            linewidth=0,
+        )
+        right.plot(x, curve["policy/entropy"], color=_ORANGE, alpha=shade)
+    left.set(title="Sampled masks", ylabel="validation RMSE", xlabel="inner trainings")
+    left.legend(frameon=False, fontsize=8)
+    middle.set(title="Selection probability", ylabel="mean p ± SD over rows", xlabel="inner trainings", ylim=(0, 1))
+    right.set(title="Policy entropy", ylabel="nats a row", xlabel="inner trainings", ylim=(0, 0.72))
+    right.axhline(np.log(2), color=_GREY, linewidth=0.8, linestyle=":")
+    right.text(0, np.log(2) - 0.01, " p = ½ everywhere", color=_GREY, fontsize=8, va="top")
+    return figure
+
+
+def _option_histogram(plans: dict[int, pd.DataFrame], num_rows: dict[int, int]) -> Figure:
+    """How often each k was chosen in each space, k = 0 for rows that are not mixed (Fig. 6a)."""
+    figure = Figure(figsize=(7.5, 3.2), layout="constrained")
+    axes: Axes = figure.subplots()
+    largest = max((int(plan["k"].max()) for plan in plans.values() if len(plan)), default=0)
+    ks = np.arange(largest + 1)
+    for space, color, shift in (("data", _BLUE, -0.2), ("label", _ORANGE, 0.2)):
+        counts = np.zeros(largest + 1)
+        for split, plan in plans.items():
+            chosen = plan.loc[plan["space"] == space, "k"]
+            counts += np.bincount(chosen, minlength=largest + 1)
+            counts[0] += num_rows[split] - len(chosen)
+        axes.bar(ks + shift, counts, width=0.4, color=color, label=f"{space} distance")
+    axes.set(xlabel="k nearest neighbours to mix with (0: not mixed)", ylabel="training rows", xticks=ks)
+    splits = f"split {next(iter(plans))}" if len(plans) == 1 else f"{len(plans)} splits together"
+    axes.set_title(f"Chosen options, {splits}")
+    axes.legend(frameon=False)
+    return figure
+
+
+def _method_comparison(results: pd.DataFrame) -> Figure:
+    """Test RMSE of every final training, beside its difference to No Augmentation split by split."""
+    methods = list(results["method"].unique())
+    figure = Figure(figsize=(10, 0.55 * len(methods) + 1.6), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    by_split = results.groupby(["method", "split_seed"])["test_rmse"].mean().unstack("split_seed")
+    for position, method in enumerate(methods):
+        values = results.loc[results["method"] == method, "test_rmse"]
+        left.scatter(values, np.full(len(values), position), s=14, color=_BLUE, alpha=0.4, linewidths=0)
+        left.scatter(values.mean(), position, marker="|", s=260, color="black")
+        if BASELINE in by_split.index and method != BASELINE:
+            difference = (by_split.loc[method] - by_split.loc[BASELINE]).dropna()
+            right.scatter(difference, np.full(len(difference), position), s=22, color=_ORANGE, alpha=0.8, linewidths=0)
+            right.scatter(difference.mean(), position, marker="|", s=260, color="black")
+    left.set(yticks=range(len(methods)), yticklabels=methods, xlabel="test RMSE of each final training; bar: mean")
+    left.set_ylim(len(methods) - 0.5, -0.5)
+    right.axvline(0, color=_GREY, linewidth=0.8)
+    right.set(xlabel=f"difference to {BASELINE}, one dot a split")
+    right.tick_params(left=False)
+    return figure
+
+
+def draw_idea(path: Path) -> Path:
+    """Fig. 1 of the paper on a chirp: all pairs mixed, and only near neighbours mixed.
+
+    Args:
+        path: the picture to write.
+    """
+    x = (np.arange(32) + np.random.default_rng(1).uniform(0, 1, 32))[:, None] / 32
+
+    def f(values: np.ndarray) -> np.ndarray:
+        return np.where(values < 0.5, 2 * values, 1 + 0.9 * np.sin(22 * (values - 0.5)))
+
+    grid = np.linspace(0, 1, 500)
+    table = NeighborTable(x, f(x), [("data", 1), ("data", 2)])
+    near = table.pairs(np.arange(len(x)), (x[:, 0] < 0.5).astype(np.int64))  # 2 neighbours on the straight half, else 1
+    every = np.triu_indices(len(x), k=1)
+    figure = Figure(figsize=(10, 3.3), layout="constrained")
+    titles = ("Original Mixup: every pair", "Each row with its 1 or 2 nearest neighbours")
+    for axes, title, (i, j) in zip(figure.subplots(1, 2, sharey=True), titles, (every, near), strict=True):
+        x_mixed, y_mixed = mix(x, f(x), i, j, 0.5)
+        axes.plot(grid, f(grid), color=_GREY, linewidth=1, label="the true function")
+        axes.scatter(x_mixed, y_mixed, marker="*", s=26, color=_ORANGE, alpha=0.7, linewidths=0, label="mixed rows")
+        axes.scatter(x, f(x), s=26, color=_BLUE, label="training rows", zorder=3)
+        error = np.sqrt(np.mean((y_mixed - f(x_mixed)) ** 2))
+        axes.set(title=f"{title}\nlabel error of mixed rows: {error:.2f} RMSE", xlabel="feature")
+    figure.axes[0].set_ylabel("label")
+    figure.axes[0].legend(frameon=False, fontsize=8, loc="upper left")
+    return _save(figure, path)
+
+
+def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
+    path = cell_folder(folder, dataset, split_seed) / "plan.csv"
+    return pd.read_csv(path) if path.exists() else None
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    return path

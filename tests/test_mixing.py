@@ -1,0 +1,119 @@
+"""Mixed rows against a plain loop, and the mix ratio."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixrl_env.mixing import check_ratio, draw_lam, mix
+
+# The machine may be busy: no deadlines. The examples are the same in every run.
+thorough = settings(deadline=None, derandomize=True, max_examples=200)
+
+
+def plain_mix(table: np.ndarray, i: np.ndarray, j: np.ndarray, lam: list[float]) -> list[list[float]]:
+    """One number at a time."""
+    return [
+        [ratio * float(table[a, c]) + (1 - ratio) * float(table[b, c]) for c in range(table.shape[1])]
+        for a, b, ratio in zip(i.tolist(), j.tolist(), lam, strict=True)
+    ]
+
+
+@thorough
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    shape=st.tuples(st.integers(1, 10), st.integers(1, 5), st.integers(1, 3)),
+    pairs=st.integers(0, 20),
+    fixed=st.none() | st.floats(0, 1),
+)
+def test_mix_against_a_loop(seed: int, shape: tuple[int, int, int], pairs: int, fixed: float | None) -> None:
+    n, d, e = shape
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(n, d)), rng.normal(size=(n, e))
+    i, j = rng.integers(n, size=pairs), rng.integers(n, size=pairs)
+    lam = rng.uniform(size=pairs) if fixed is None else fixed
+    x_mixed, y_mixed = mix(x, y, i, j, lam)
+    each = np.broadcast_to(lam, pairs).tolist()
+    assert x_mixed.shape == (pairs, d)
+    assert y_mixed.shape == (pairs, e)
+    assert x_mixed.tolist() == plain_mix(x, i, j, each)
+    assert y_mixed.tolist() == plain_mix(y, i, j, each)
+
+
+def test_each_pair_has_its_own_ratio() -> None:
+    x, y = np.array([[0.0], [10.0]]), np.array([[100.0], [200.0]])
+    x_mixed, y_mixed = mix(x, y, np.array([0, 0, 1]), np.array([1, 1, 0]), np.array([0.25, 1.0, 0.25]))
+    assert x_mixed[:, 0].tolist() == [7.5, 0.0, 2.5]
+    assert y_mixed[:, 0].tolist() == [175.0, 100.0, 125.0]
+
+
+def test_ratio_one_is_the_row_and_ratio_zero_its_neighbour() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
+    i, j = np.array([0, 1, 2, 5]), np.array([3, 4, 0, 1])
+    for lam, source in ((1.0, i), (0.0, j)):
+        x_mixed, y_mixed = mix(x, y, i, j, lam)
+        assert np.array_equal(x_mixed, x[source])
+        assert np.array_equal(y_mixed, y[source])
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_beta_ratios_have_the_right_distribution(alpha: float) -> None:
+    count = 20_000
+    lam = draw_lam(("beta", alpha), count, np.random.default_rng(1))
+    assert lam.shape == (count,)
+    assert lam.min() >= 0
+    assert lam.max() <= 1
+    variance = 1 / (4 * (2 * alpha + 1))
+    assert abs(lam.mean() - 0.5) < 5 * math.sqrt(variance / count)
+    assert lam.var() == pytest.approx(variance, rel=0.05)
+
+
+def test_beta_ratios_come_from_the_given_generator_only() -> None:
+    np.random.seed(0)  # noqa: NPY002  the global generator is what must not matter
+    first = draw_lam(("beta", 0.5), 10, np.random.default_rng(2))
+    np.random.seed(1)  # noqa: NPY002
+    before = np.random.get_state()  # noqa: NPY002
+    again = draw_lam(("beta", 0.5), 10, np.random.default_rng(2))
+    after = np.random.get_state()  # noqa: NPY002
+    other = draw_lam(("beta", 0.5), 10, np.random.default_rng(3))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert np.array_equal(before[1], after[1])
+    assert before[2] == after[2]
+
+
+def test_fixed_ratio_leaves_the_generator_alone() -> None:
+    rng = np.random.default_rng(4)
+    before = rng.bit_generator.state
+    assert draw_lam(0.3, 5, rng).tolist() == [0.3] * 5
+    assert rng.bit_generator.state == before
+    draw_lam(("beta", 1.0), 5, rng)
+    assert rng.bit_generator.state != before
+
+
+@pytest.mark.parametrize(
+    ("lam", "checked"),
+    [(0, 0.0), (1, 1.0), (0.5, 0.5), (np.float64(0.25), 0.25), (("beta", 2), ("beta", 2.0)), (["beta", 0.4], ("beta", 0.4))],
+)
+def test_ratios_that_are_taken(lam: Any, checked: Any) -> None:
+    assert check_ratio(lam) == checked
+    assert type(check_ratio(lam)) is type(checked)  # JSON's list comes out as the tuple that draw_lam looks for
+
+
+@pytest.mark.parametrize(
+    "lam",
+    [
+        *(-0.1, 1.1, math.nan, math.inf, True, None, "beta", "0.5", [0.5]),
+        *(("beta",), ("beta", 0), ("beta", -1.0), ("beta", math.inf), ("beta", math.nan), ("beta", True), ("beta", "1")),
+        *(("gamma", 1.0), ("beta", 1.0, 2.0), (0.5, 0.5)),
+    ],
+)
+def test_ratios_that_are_refused(lam: Any) -> None:
+    with pytest.raises(ValueError, match=r"lam must be a number in \[0, 1\] or \('beta', alpha\) with alpha > 0, got"):
+        check_ratio(lam)

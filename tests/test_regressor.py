@@ -1,0 +1,247 @@
+"""The batched regressors against a plain loop over torch.nn.Sequential and torch.optim.Adam."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import mixrl_env.regressor as regressor
+from mixrl_env import FittedRegressors, RegressorConfig, fit_regressors
+from mixrl_env.regressor import initial_weights, minibatches
+
+SMALL = RegressorConfig(
+    hidden_sizes=(16, 8),
+    learning_rate=3e-3,
+    batch_size=8,
+    eval_every=20,
+    patience=4,
+    max_steps=3000,
+    dtype="float64",
+    device="cpu",
+)
+TRAIN_SIZES = (5, 40, 23)  # the first is smaller than a minibatch
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+def make_rows(n: int, seed: int) -> Rows:
+    """Rows of a noisy curve with three features and two targets."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, 3))
+    return x, np.column_stack([np.sin(2 * x[:, 0]) + x[:, 1], x[:, 2] * x[:, 0]]) + 0.3 * rng.normal(size=(n, 2))
+
+
+X_VAL, Y_VAL = make_rows(60, seed=99)
+
+
+def make_jobs(count: int, config: RegressorConfig) -> tuple[list[Rows], list[list[torch.Tensor]]]:
+    """Training sets of different sizes, and initial weights for each."""
+    sets = [make_rows(n, seed) for seed, n in enumerate(TRAIN_SIZES[-count:])]
+    return sets, [initial_weights(3, 2, config, np.random.default_rng([7, m])) for m in range(count)]
+
+
+def make_rngs(count: int) -> list[np.random.Generator]:
+    """The generators of the minibatches; each call returns equal ones."""
+    return [np.random.default_rng([8, m]) for m in range(count)]
+
+
+def fit(sets: Sequence[Rows], config: RegressorConfig, initial: Sequence[list[torch.Tensor]] | None = None) -> FittedRegressors:
+    """fit_regressors with the validation rows of this file and fresh generators."""
+    return fit_regressors(sets, X_VAL, Y_VAL, config, make_rngs(len(sets)), initial)
+
+
+def make_network(config: RegressorConfig, weights: list[torch.Tensor]) -> torch.nn.Sequential:
+    """The same network from torch's own layers."""
+    sizes = (3, *config.hidden_sizes, 2)
+    layers: list[torch.nn.Module] = []
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        layers.append(torch.nn.Linear(fan_in, fan_out))
+        if layer < len(config.hidden_sizes):
+            layers += [torch.nn.LayerNorm(fan_out)] if config.layer_norm else []
+            layers.append(torch.nn.ReLU())
+    network = torch.nn.Sequential(*layers).to(getattr(torch, config.dtype))
+    parameters = list(network.parameters())
+    with torch.no_grad():
+        for parameter, weight in zip(parameters, weights, strict=True):
+            parameter.copy_(weight[0].T if parameter.ndim == 2 else weight[0, 0])
+    return network
+
+
+def train_plainly(
+    rows: Rows, config: RegressorConfig, weights: list[torch.Tensor], rng: np.random.Generator
+) -> tuple[float, np.ndarray, int]:
+    """One training with torch.optim.Adam: validation loss, predictions for X_VAL and steps."""
+    x, y, x_val, y_val = (torch.tensor(a, dtype=getattr(torch, config.dtype)) for a in (*rows, X_VAL, Y_VAL))
+    network = make_network(config, weights)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=False, foreach=False)
+    best_loss, best_predictions, looks_since_best = float("inf"), np.empty(0), 0
+    stream = minibatches(len(x), config.batch_size, rng)
+    for step in range(1, config.max_steps + 1):
+        batch = next(stream)
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(network(x[batch]), y[batch]).backward()
+        optimizer.step()
+        if step % config.eval_every and step < config.max_steps:
+            continue
+        with torch.no_grad():
+            predictions = network(x_val)
+            loss = torch.nn.functional.mse_loss(predictions, y_val).item()
+        if config.patience is None or loss < best_loss:
+            best_loss, best_predictions, looks_since_best = loss, predictions.double().numpy(), 0
+        else:
+            looks_since_best += 1
+        if config.patience is not None and looks_since_best >= config.patience:
+            break
+    return best_loss, best_predictions, step
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_whole_training_equals_plain_torch_in_float64(count: int, layer_norm: bool) -> None:
+    config = replace(SMALL, layer_norm=layer_norm)
+    sets, initial = make_jobs(count, config)
+    fitted = fit(sets, config, initial)
+    assert fitted.train_steps.max() < config.max_steps  # all stopped early
+    assert len(set(fitted.train_steps.tolist())) == count  # and at different times
+    predictions = fitted.predict(X_VAL)
+    for m, (rows, weights, rng) in enumerate(zip(sets, initial, make_rngs(count), strict=True)):
+        loss, expected, steps = train_plainly(rows, config, weights, rng)
+        assert fitted.train_steps[m] == steps
+        assert fitted.val_loss[m] == pytest.approx(loss, rel=1e-6)
+        np.testing.assert_allclose(predictions[m], expected, rtol=1e-6, atol=1e-9)
+    assert not fitted.diverged.any()
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_fifty_steps_equal_plain_torch_in_float32(count: int, layer_norm: bool) -> None:
+    config = replace(SMALL, dtype="float32", patience=None, max_steps=50, layer_norm=layer_norm)
+    sets, initial = make_jobs(count, config)
+    predictions = fit(sets, config, initial).predict(X_VAL)
+    for m, (rows, weights, rng) in enumerate(zip(sets, initial, make_rngs(count), strict=True)):
+        _, expected, _ = train_plainly(rows, config, weights, rng)
+        error = np.linalg.norm(predictions[m] - expected) / np.linalg.norm(expected)
+        assert error < 1e-4
+        start = make_network(config, weights)(torch.tensor(X_VAL, dtype=torch.float32)).detach().numpy()
+        assert np.linalg.norm(expected - start) / np.linalg.norm(expected) > 0.1  # 50 steps do change the predictions
+
+
+def test_linear_regressor_without_hidden_layers() -> None:
+    config = replace(SMALL, hidden_sizes=(), max_steps=70, eval_every=30, patience=None)
+    sets, initial = make_jobs(1, config)
+    loss, expected, _ = train_plainly(sets[0], config, initial[0], make_rngs(1)[0])
+    fitted = fit(sets, config, initial)
+    assert fitted.val_loss[0] == pytest.approx(loss, rel=1e-9)
+    np.testing.assert_allclose(fitted.predict(X_VAL)[0], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_batch_equals_each_regressor_trained_alone(layer_norm: bool) -> None:
+    # Fails if taking stopped regressors out of the stack disturbs the Adam moments of the others.
+    config = replace(SMALL, layer_norm=layer_norm)
+    sets, _ = make_jobs(3, config)
+    together = fit(sets, config)
+    assert len(set(together.train_steps.tolist())) == 3
+    predictions = together.predict(X_VAL)
+    for m, rows in enumerate(sets):
+        alone = fit_regressors([rows], X_VAL, Y_VAL, config, [make_rngs(3)[m]])
+        assert together.train_steps[m] == alone.train_steps[0]
+        assert together.val_loss[m] == pytest.approx(alone.val_loss[0], rel=1e-6)
+        np.testing.assert_allclose(predictions[m], alone.predict(X_VAL)[0], rtol=1e-6, atol=1e-9)
+
+
+def test_kept_weights_are_those_of_the_lowest_loss() -> None:
+    sets, _ = make_jobs(3, SMALL)
+    fitted = fit(sets, SMALL)
+    np.testing.assert_allclose(np.square(fitted.predict(X_VAL) - Y_VAL).mean(axis=(1, 2)), fitted.val_loss, rtol=1e-12)
+    last = fit(sets, replace(SMALL, patience=None, max_steps=int(fitted.train_steps.min())))
+    assert fitted.val_loss.min() < last.val_loss[np.argmin(fitted.train_steps)]  # stopping itself came after the lowest loss
+
+
+def test_stopped_regressors_cost_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths: list[int] = []
+    losses = regressor._losses
+
+    def counted(weights: Sequence[torch.Tensor], *rest: Any) -> torch.Tensor:
+        if torch.is_grad_enabled():  # a training step, not a look at the validation rows
+            widths.append(len(weights[0]))
+        return losses(weights, *rest)
+
+    monkeypatch.setattr(regressor, "_losses", counted)
+    sets, _ = make_jobs(3, SMALL)
+    fitted = fit(sets, SMALL)
+    assert sum(widths) == fitted.train_steps.sum()
+    assert len(widths) == fitted.train_steps.max()  # all of the stack in one call a step
+    assert set(widths) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("max_steps", [1, 20, 45])
+def test_no_patience_trains_exactly_max_steps(max_steps: int) -> None:
+    sets, _ = make_jobs(3, SMALL)
+    fitted = fit(sets, replace(SMALL, patience=None, max_steps=max_steps))
+    assert fitted.train_steps.tolist() == [max_steps] * 3
+
+
+def test_max_steps_ends_a_training_that_would_go_on() -> None:
+    sets, _ = make_jobs(1, SMALL)
+    fitted = fit(sets, replace(SMALL, patience=100, max_steps=45))
+    assert fitted.train_steps.tolist() == [45]
+    assert np.isfinite(fitted.val_loss).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_same_seed_is_bit_identical(dtype: str) -> None:
+    config = replace(SMALL, dtype=dtype, max_steps=200)
+    sets, _ = make_jobs(3, config)
+    torch.manual_seed(0)
+    first = fit(sets, config)
+    torch.manual_seed(1)
+    again = fit(sets, config)
+    other = fit_regressors(sets, X_VAL, Y_VAL, config, [np.random.default_rng(m) for m in range(3)])
+    assert np.array_equal(first.val_loss, again.val_loss)
+    assert np.array_equal(first.predict(X_VAL), again.predict(X_VAL))
+    assert not np.any(first.val_loss == other.val_loss)
+
+
+def test_global_generators_are_untouched() -> None:
+    before = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002  the global generator is what must not change
+    fit(make_jobs(2, SMALL)[0], replace(SMALL, max_steps=40))
+    assert torch.equal(before[0], torch.get_rng_state())
+    after = np.random.get_state()  # noqa: NPY002
+    assert np.array_equal(before[1][1], after[1])
+    assert before[1][2:] == after[2:]
+
+
+@pytest.mark.parametrize("patience", [4, None])
+@pytest.mark.parametrize("which", ["learning_rate", "labels"])
+def test_divergence_is_flagged(which: str, patience: int | None) -> None:
+    config = replace(SMALL, dtype="float32", max_steps=100, patience=patience)
+    sets, _ = make_jobs(2, config)
+    if which == "learning_rate":
+        fitted = fit(sets, replace(config, learning_rate=1e30))
+        assert fitted.diverged.tolist() == [True, True]
+        return
+    # Huge labels make one regressor's numbers overflow; the other in the same stack must not notice.
+    fitted = fit([(sets[0][0], sets[0][1] * 1e38), sets[1]], config)
+    assert fitted.diverged.tolist() == [True, False]
+    if patience is not None:
+        assert fitted.train_steps[0] == config.eval_every  # a diverged training ends at the first look
+    alone = fit_regressors([sets[1]], X_VAL, Y_VAL, config, [make_rngs(2)[1]])
+    assert fitted.val_loss[1] == pytest.approx(alone.val_loss[0], rel=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_cuda_agrees_with_the_cpu(layer_norm: bool) -> None:
+    config = replace(SMALL, layer_norm=layer_norm)
+    sets, _ = make_jobs(3, config)
+    on_cpu, on_cuda = fit(sets, config), fit(sets, replace(config, device="cuda"))
+    assert on_cuda.weights[0].device.type == "cuda"
+    assert np.array_equal(on_cpu.train_steps, on_cuda.train_steps)
+    np.testing.assert_allclose(on_cuda.val_loss, on_cpu.val_loss, rtol=1e-4)
+    np.testing.assert_allclose(on_cuda.predict(X_VAL), on_cpu.predict(X_VAL), rtol=1e-4, atol=1e-6)

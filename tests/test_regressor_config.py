@@ -1,0 +1,92 @@
+"""What a regressor starts from: its configuration, device, initial weights and minibatches."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mixrl_env import RegressorConfig
+from mixrl_env.regressor import initial_weights, minibatches, resolve_device
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "batch_size"), [(20, 8), (24, 8), (5, 8), (8, 8), (3, 32), (1, 4)], ids=lambda value: str(value)
+)
+def test_every_epoch_covers_every_row_once(num_rows: int, batch_size: int) -> None:
+    epochs = 12
+    count = -(-epochs * num_rows // batch_size)
+    batches = list(itertools.islice(minibatches(num_rows, batch_size, np.random.default_rng(0)), count))
+    assert all(batch.shape == (batch_size,) for batch in batches)  # also the one that meets the end of an epoch
+    drawn = np.concatenate(batches)[: epochs * num_rows].reshape(epochs, num_rows)
+    assert np.array_equal(np.sort(drawn, axis=1), np.tile(np.arange(num_rows), (epochs, 1)))
+    if num_rows >= 3:
+        assert len({tuple(epoch) for epoch in drawn}) > 1  # each epoch is shuffled anew
+
+
+def test_initial_weights_are_distributed_as_in_torch_linear() -> None:
+    config = RegressorConfig(hidden_sizes=(200, 100), layer_norm=True, device="cpu")
+    weights = initial_weights(50, 2, config, np.random.default_rng(0))
+    layers = [(50, 200), (200, 100), (100, 2)]
+    remaining = iter(weights)
+    for index, (fan_in, fan_out) in enumerate(layers):
+        theirs = torch.nn.Linear(fan_in, fan_out)
+        weight, bias = next(remaining), next(remaining)
+        assert weight.shape == (1, fan_in, fan_out)
+        assert bias.shape == (1, 1, fan_out)
+        bound = fan_in**-0.5
+        for own, their in ((weight, theirs.weight), (bias, theirs.bias)):
+            assert max(own.abs().max(), their.abs().max()) <= bound * (1 + 1e-6)
+        assert weight.std().item() == pytest.approx(bound / 3**0.5, rel=0.1)
+        assert abs(weight.mean().item()) < bound / 10
+        if index < 2:
+            gain, shift = next(remaining), next(remaining)
+            assert torch.equal(gain, torch.ones(1, 1, fan_out))
+            assert torch.equal(shift, torch.zeros(1, 1, fan_out))
+    assert next(remaining, None) is None
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"batch_size": 8.0}, "batch_size must be a whole number of at least 1, got 8.0"),
+        ({"eval_every": -1}, "eval_every must be a whole number"),
+        ({"max_steps": 0}, "max_steps must be a whole number"),
+        ({"max_steps": True}, "max_steps must be a whole number"),
+        ({"max_steps": None}, "max_steps must be a whole number"),
+        ({"patience": 0}, "patience must be a whole number"),
+        ({"patience": 1.5}, "patience must be a whole number"),
+        ({"hidden_sizes": [16, 0]}, r"hidden_sizes\[1\] must be a whole number"),
+        ({"hidden_sizes": [16.5]}, r"hidden_sizes\[0\] must be a whole number"),
+        ({"learning_rate": 0}, "learning_rate must be positive, got 0"),
+        ({"learning_rate": -1e-3}, "learning_rate must be positive"),
+        ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
+        ({"learning_rate": float("inf")}, "learning_rate must be positive, got inf"),
+        ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', got 'float16'"),
+        ({"device": "nonsense"}, "unknown device 'nonsense'; use 'auto', 'cpu' or 'cuda'"),
+    ],
+)
+def test_settings_that_are_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RegressorConfig(**setting)
+
+
+def test_config_takes_a_list_of_hidden_sizes() -> None:
+    assert RegressorConfig(hidden_sizes=[16, 8]) == RegressorConfig(hidden_sizes=(16, 8))  # type: ignore[arg-type]
+
+
+def test_resolve_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    with pytest.raises(ValueError, match="unknown device 'nonsense'"):
+        resolve_device("nonsense")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # so that this holds on a machine with CUDA too
+    assert resolve_device("auto") == torch.device("cpu")
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(ValueError, match=f"device '{name}' was asked for, but torch sees no CUDA device"):
+            resolve_device(name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device("auto") == torch.device("cuda")
