@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import r2_score
 
 from mixrl_env.data import FloatArray
 
@@ -21,10 +20,13 @@ def rmse(y_true: FloatArray, y_pred: FloatArray) -> float:
 def r2(y_true: FloatArray, y_pred: FloatArray) -> float:
     """Share of the label variance explained: 1 - sum of squared errors / sum of squares around each column's mean.
 
-    Squares are summed over all label columns before dividing, as the paper's formula reads for vector labels.
+    Squares are summed over all label columns before dividing, as the paper's formula reads for vector labels; a constant column
+    counts with its errors. Labels that are constant throughout leave nothing to explain: 1 if predicted exactly, else 0.
 
     Args:
         y_true: labels, shape (n, e).
         y_pred: predictions, shape (n, e).
     """
-    return float(r2_score(y_true, y_pred, multioutput="variance_weighted"))
+    error = float(np.sum(np.square(y_true - y_pred)))
+    spread = float(np.sum(np.square(y_true - y_true.mean(axis=0))))
+    return 1 - error / spread if spread > 0 else float(error == 0)

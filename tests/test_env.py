@@ -1,0 +1,224 @@
+"""One environment: what it offers, what a step costs, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+from mixrl_env import MixRLEnv, RegressionData, load_dataset
+
+SHORT = {"max_steps": 50}  # a short inner training; the rest of the regressor stays the paper's
+TINY = {"hidden_sizes": (8,), "max_steps": 30, "eval_every": 10, "device": "cpu"}
+INFO_TYPES = {
+    "val_loss": float,
+    "val_rmse": float,
+    "num_selected": int,
+    "num_mixed": int,
+    "train_steps": int,
+    "diverged": bool,
+}
+
+
+def make_no2(**settings: Any) -> gym.Env[Any, Any]:
+    """The registered NO2 environment with a short inner training, without Gymnasium's wrappers."""
+    return gym.make("MixRL-NO2-v0", **{"split_seed": 0, "regressor": SHORT} | settings).unwrapped
+
+
+def tiny_data() -> RegressionData:
+    """12 training rows, 3 features, 2 targets."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 3))
+    return RegressionData.from_table(x, x[:, :2] * 2 + 5, sizes=(12, 8, 0), split_seed=0)
+
+
+def make_tiny(**settings: Any) -> MixRLEnv:
+    """An environment on the tiny data."""
+    return MixRLEnv(tiny_data(), **{"options": [("data", 1), ("label", 2), ("all", 0)], "regressor": TINY} | settings)
+
+
+@pytest.mark.parametrize("make", [make_no2, make_tiny], ids=["no2", "tiny"])
+def test_checkers_of_gymnasium_and_stable_baselines3_pass(make: Callable[..., gym.Env[Any, Any]]) -> None:
+    env = make() if make is make_no2 else gym.make("MixRL-v0", data=tiny_data(), regressor=TINY, options=[("data", 2)]).unwrapped
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        check_env(env)
+        sb3_check_env(env)
+    assert ["unconventional shape" in str(warning.message) for warning in caught] == [True]
+
+
+def test_observation_is_standardised_rows_and_one_hot_options() -> None:
+    env = make_no2()
+    observation, info = env.reset(seed=0)
+    assert observation.shape == env.observation_space.shape == (200, 40)
+    assert observation.dtype == np.float32
+    assert observation in env.observation_space
+    assert env.action_space == gym.spaces.MultiBinary(200)
+    assert info == {}
+    data = load_dataset("no2", 0)
+    for columns, values in ((slice(0, 7), data.x_train), (slice(7, 8), data.y_train)):
+        scaled = (values - values.mean(axis=0)) / values.std(axis=0)
+        np.testing.assert_allclose(observation[:, columns], scaled, rtol=1e-5, atol=1e-6)
+    one_hot = observation[:, 8:]
+    assert set(np.unique(one_hot)) == {0, 1}
+    assert np.array_equal(one_hot.sum(axis=1), np.ones(200))
+
+
+def test_options_are_drawn_uniformly() -> None:
+    env, resets = make_no2(), 200
+    env.reset(seed=0)
+    counts = sum(env.reset()[0][:, 8:].sum(axis=0) for _ in range(resets))
+    expected = resets * 200 / 32
+    assert np.abs(counts - expected).max() < 5 * math.sqrt(expected)
+
+
+def test_batches_are_drawn_without_replacement() -> None:
+    env, resets = make_tiny(batch_rows=5), 2000
+    env.reset(seed=0)
+    table = env.problem.x_train.astype(np.float32)
+    counts = np.zeros(12)
+    for _ in range(resets):
+        observation, _ = env.reset()
+        rows = [int(np.flatnonzero((table == row).all(axis=1)).item()) for row in observation[:, :3]]
+        assert len(set(rows)) == 5
+        counts[rows] += 1
+    expected = resets * 5 / 12
+    assert np.abs(counts - expected).max() < 5 * math.sqrt(expected)
+
+
+def test_step_gives_the_documented_tuple() -> None:
+    env = make_no2()
+    offered, _ = env.reset(seed=0)
+    mask = (np.arange(200) % 2).astype(np.int8)
+    observation, reward, terminated, truncated, info = env.step(mask)
+    assert np.array_equal(observation, offered)
+    assert type(reward) is float
+    assert reward == -2 * info["val_loss"]  # C = 2 in the paper's NO2 settings
+    assert terminated is True
+    assert truncated is False
+    assert {key: type(value) for key, value in info.items()} == INFO_TYPES
+    assert info["val_rmse"] == math.sqrt(info["val_loss"])
+    chosen = offered[mask == 1, 8:].argmax(axis=1)
+    assert (info["num_selected"], info["num_mixed"]) == (100, (chosen % 16 + 1).sum())  # k = 1..16 in both spaces
+    assert info["train_steps"] == 50
+    assert info["diverged"] is False
+
+
+def test_an_environment_on_own_data() -> None:
+    env = gym.make("MixRL-v0", data=tiny_data(), regressor=TINY, options=[("data", 1), ("label", 2), ("all", 0)], batch_rows=6)
+    observation, _ = env.reset(seed=3)
+    assert observation.shape == (6, 3 + 2 + 3)
+    _, reward, terminated, _, info = env.step(np.ones(6, dtype=np.int8))
+    assert info["num_mixed"] == np.array([1, 2, 11])[observation[:, 5:].argmax(axis=1)].sum()
+    assert reward == -info["val_loss"]  # C = 1 unless said otherwise
+    assert terminated
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (np.ones(11), r"mask of shape \(12,\), got shape \(11,\)"),
+        (np.ones((12, 1)), r"mask of shape \(12,\), got shape \(12, 1\)"),
+        (1, r"mask of shape \(12,\), got shape \(\)"),
+        ([0, 2] + [1] * 10, "only 0 and 1, got 2 at row 1"),
+        ([0.5] + [1.0] * 11, "only 0 and 1, got 0.5 at row 0"),
+        ([1.0] * 11 + [math.nan], "only 0 and 1, got nan at row 11"),
+        ([-1] * 12, "only 0 and 1, got -1 at row 0"),
+    ],
+)
+def test_actions_that_are_refused(action: Any, message: str) -> None:
+    env = make_tiny()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.step(action)
+    env.step(np.zeros(12))  # a refused action does not end the episode
+
+
+def test_step_needs_a_reset_before_and_after() -> None:
+    env = make_tiny()
+    mask = np.zeros(12, dtype=np.int8)
+    with pytest.raises(ResetNeeded, match="call reset"):
+        env.step(mask)
+    env.reset(seed=0)
+    env.step(mask)
+    with pytest.raises(ResetNeeded, match="an episode ends after one step"):
+        env.step(mask)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"lamda": 0.5}, "unknown setting 'lamda'; known: options, lam, batch_rows, reward_scale, regressor, pretrained"),
+        ({"regressor": {"lr": 0.1}}, "unknown regressor setting 'lr'; known: hidden_sizes, layer_norm, learning_rate"),
+        ({"regressor": {"batch_size": 0}}, "batch_size must be a whole number of at least 1"),
+        ({"options": [("data", 12)]}, "k must lie between 1 and n_train - 1 = 11"),
+        ({"batch_rows": 13}, "batch_rows is 13, but there are only 12 training rows"),
+        ({"batch_rows": 0}, "batch_rows must be None or a whole number of at least 1, got 0"),
+        ({"step_budget": 2.5}, "step_budget must be None or a whole number of at least 1, got 2.5"),
+        ({"lam": 1.5}, r"lam must be a number in \[0, 1\]"),
+        ({"reward_scale": 0}, "reward_scale must be positive, got 0"),
+        ({"reward_scale": math.nan}, "reward_scale must be positive, got nan"),
+        ({"render_mode": "human"}, "render_mode must be None or 'ansi', got 'human'"),
+    ],
+)
+def test_settings_that_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_tiny(**settings)
+
+
+def test_unknown_dataset_name() -> None:
+    with pytest.raises(ValueError, match="unknown dataset 'no3'; known datasets: no2"):
+        gym.make("MixRL-v0", data="no3")
+
+
+def test_diverged_training_earns_a_finite_penalty() -> None:
+    env = make_no2(regressor={"learning_rate": 1e30, "max_steps": 50}, render_mode="ansi")
+    env.reset(seed=0)
+    _, reward, terminated, _, info = env.step(np.ones(200, dtype=np.int8))
+    assert info["diverged"] is True
+    assert info["val_loss"] == pytest.approx(10 * np.mean(np.square(load_dataset("no2", 0).y_train)))
+    assert reward == -2 * info["val_loss"]
+    assert math.isfinite(reward)
+    assert terminated is True
+    assert "diverged" in str(env.render())
+
+
+def test_ansi_render_tells_the_numbers_of_the_last_step() -> None:
+    env = make_tiny(render_mode="ansi")
+    assert "no step yet" in str(env.render())
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(np.array([1] * 4 + [0] * 8))
+    line = str(env.render())
+    for part in ("custom", "selected 4 of 12 rows", f"{info['num_mixed']} mixed rows", f"{info['train_steps']} training steps"):
+        assert part in line
+    assert f"RMSE {info['val_rmse']:.4f}, reward {reward:.4f}" in line
+    assert make_tiny().render() is None
+
+
+def test_registered_settings_are_json() -> None:
+    spec = gym.make("MixRL-NO2-v0", split_seed=4).spec
+    assert spec is not None
+    kwargs = json.loads(spec.to_json())["kwargs"]
+    assert kwargs["split_seed"] == 4
+    assert json.loads(json.dumps(kwargs)) == kwargs  # nothing was pickled or turned into text on the way
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(spec.to_json())).unwrapped
+    assert isinstance(again, MixRLEnv)
+    assert np.array_equal(again.problem.data.x_train, load_dataset("no2", 4).x_train)
+
+
+def test_beta_ratio_as_json_writes_it() -> None:
+    rewards = []
+    for lam in (("beta", 0.5), ["beta", 0.5]):  # JSON has no tuples
+        env = make_tiny(lam=lam)
+        env.reset(seed=0)
+        rewards.append(env.step(np.ones(12, dtype=np.int8))[1])
+    assert rewards[0] == rewards[1]
