@@ -86,8 +86,8 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
                 "Test RMSE": _mean_and_sd(ours, "test_rmse"),
                 "Paper R²": "" if published is None else f"{published.r2:.4f}",
                 "Test R²": _mean_and_sd(ours, "test_r2"),
-                "Validation RMSE": _mean_and_sd(ours, "val_rmse"),
-                "Trainings": f"{ours['trainings'].mean():.0f}",
+                "Val. RMSE": _mean_and_sd(ours, "val_rmse"),
+                "Inner trainings": f"{ours['trainings'].mean():.0f}",
                 "Minutes": f"{minutes:.1f}",
             }
         )
@@ -111,7 +111,7 @@ def difference_table(results: pd.DataFrame) -> pd.DataFrame:
                 "Method": method,
                 "Test RMSE difference": test.text,
                 "Percent": f"{100 * test.mean / reference['test_rmse'].mean():+.1f}%",
-                "Validation RMSE difference": val.text,
+                "Val. RMSE difference": val.text,
                 "Splits won (test)": f"{int((ours['test_rmse'] < reference['test_rmse']).sum())} of {len(ours)}",
             }
         )
@@ -158,9 +158,11 @@ def to_markdown(table: pd.DataFrame) -> str:
 def to_rich(title: str, table: pd.DataFrame) -> Table:
     """A table for the terminal."""
     out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in table.columns:
-        out.add_column(str(column))
-    for row in table.astype(str).to_numpy().tolist():
+    lines = table.astype(str).to_numpy().tolist()
+    for column, values in zip(table.columns, zip(*lines, strict=True), strict=True):
+        words = " ".join((str(column), *values)).split()
+        out.add_column(str(column), min_width=max(map(len, words)))  # in a narrow terminal cells wrap, but no word is cut
+    for row in lines:
         out.add_row(*row)
     return out
 

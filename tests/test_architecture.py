@@ -13,10 +13,6 @@ MAY_IMPORT = {
     "agents": {"agents", "mixrl_env"},
     "experiments": {"experiments", "agents", "mixrl_env"},
 }
-    "mixrl_env": {"mixrl_env"},
-    "agents": {"agents", "mixrl_env"},
-    "experiments": {"experiments", "agents", "mixrl_env"},
-}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

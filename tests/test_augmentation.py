@@ -1,0 +1,191 @@
+"""From probabilities to the augmented training set, one row and one pair at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mixrl_env.augmentation as augmentation
+from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData, RegressorConfig, fit_regressors
+from mixrl_env.augmentation import augment, best_options, choose_plan, threshold_candidates
+
+OPTIONS = (("data", 1), ("label", 2), ("data", 3), ("all", 0), ("label", 1))
+REGRESSOR = RegressorConfig(
+    hidden_sizes=(16, 16), learning_rate=1e-2, batch_size=8, eval_every=20, patience=5, max_steps=600, device="cpu"
+)
+
+
+def make_problem(**changes: Any) -> MixingProblem:
+    """12 training rows, 2 features, 2 targets."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
+    data = RegressionData.from_table(x, y, sizes=(12, 8, 0), split_seed=0)
+    return MixingProblem(data, ProblemConfig.from_settings({"options": OPTIONS, "regressor": REGRESSOR} | changes))
+
+
+PROBLEM = make_problem()
+
+
+def make_plan(*rows: tuple[int, str, int]) -> pd.DataFrame:
+    """A plan from (row, space, k)."""
+    return pd.DataFrame(
+        {"row": [row for row, _, _ in rows], "space": [space for _, space, _ in rows], "k": [k for _, _, k in rows]}
+    )
+
+
+def slow_mixed_rows(problem: MixingProblem, plan: pd.DataFrame) -> list[tuple[float, ...]]:
+    """Mixed features and labels of a plan at lambda 0.5, each row once, in the order of its first appearance."""
+    x, y = problem.x_train, problem.data.y_train
+    labels = problem.data.standardize_y(y)
+    mixed: dict[tuple[float, ...], None] = {}
+    for row, space, k in zip(plan["row"].tolist(), plan["space"].tolist(), plan["k"].tolist(), strict=True):
+        neighbors = [j for j in range(len(x)) if j != row]
+        if space != "all":
+            points = x if space == "data" else labels
+            neighbors = sorted(neighbors, key=lambda j, p=points, r=row: (math.dist(p[r], p[j]), j))[:k]
+        for j in neighbors:
+            mixed[(*(0.5 * x[row] + 0.5 * x[j]).tolist(), *(0.5 * y[row] + 0.5 * y[j]).tolist())] = None
+    return list(mixed)
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(seed=st.integers(0, 2**32 - 1), levels=st.integers(1, 4))
+def test_best_options_against_a_loop(seed: int, levels: int) -> None:
+    # Few levels: ties abound, and the option that is listed first must win them.
+    probabilities = np.random.default_rng(seed).integers(0, levels, size=(12, len(OPTIONS))) / 4
+    expected = []
+    for row in range(12):
+        for space in ("data", "label", "all"):
+            members = [index for index, option in enumerate(OPTIONS) if option[0] == space]
+            best = max(members, key=lambda index, r=row: (probabilities[r, index], -index))
+            expected.append((row, space, OPTIONS[best][1], probabilities[row, best]))
+    plan = best_options(PROBLEM, probabilities)
+    assert list(plan.columns) == ["row", "space", "k", "probability"]
+    assert list(plan.itertuples(index=False, name=None)) == expected  # ordered by row, one option a row and space
+
+
+def test_best_options_checks_the_shape() -> None:
+    with pytest.raises(ValueError, match=r"shape \(n_train, \|N\|\) = \(12, 5\), got \(5, 12\)"):
+        best_options(PROBLEM, np.zeros((5, 12)))
+
+
+@settings(deadline=None, derandomize=True, max_examples=100)
+@given(entries=st.lists(st.tuples(st.integers(0, 11), st.sampled_from(OPTIONS)), min_size=1, max_size=30))
+def test_augment_mixes_exactly_the_neighbours_of_a_plan(entries: list[tuple[int, tuple[str, int]]]) -> None:
+    plan = make_plan(*((row, *option) for row, option in entries))
+    x, y = augment(PROBLEM, plan, np.random.default_rng(0))
+    assert np.array_equal(x[:12], PROBLEM.x_train)  # the training rows come first
+    assert np.array_equal(y[:12], PROBLEM.data.y_train)
+    assert list(map(tuple, np.concatenate([x, y], axis=1)[12:].tolist())) == slow_mixed_rows(PROBLEM, plan)
+
+
+def test_augment_drops_mixed_rows_that_occur_twice() -> None:
+    everything = make_plan(*((row, "all", 0) for row in range(12)))
+    x, y = augment(PROBLEM, everything, np.random.default_rng(0))
+    assert len(x) == len(y) == 12 + 12 * 11 / 2  # at lambda 0.5 the pairs (i, j) and (j, i) coincide
+    x, _ = augment(make_problem(lam=0.25), everything, np.random.default_rng(0))
+    assert len(x) == 12 + 12 * 11  # at another lambda they do not
+
+
+def test_augment_with_the_empty_plan() -> None:
+    x, y = augment(PROBLEM, make_plan(), np.random.default_rng(0))
+    assert np.array_equal(x, PROBLEM.x_train)
+    assert np.array_equal(y, PROBLEM.data.y_train)
+
+
+def test_augment_draws_beta_ratios_from_its_generator() -> None:
+    problem, plan = make_problem(lam=("beta", 0.5)), make_plan((0, "data", 3), (1, "all", 0))
+    first, again, other = (augment(problem, plan, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert len(first) == len(other) == 12 + 14
+    assert not np.any(first[12:] == other[12:])
+
+
+@pytest.mark.parametrize("count", [1, 4, 10])
+@pytest.mark.parametrize("levels", [1, 3, 1000])
+def test_thresholds_go_from_everything_to_nothing(levels: int, count: int) -> None:
+    probabilities = pd.Series(np.random.default_rng(0).integers(0, levels, size=50) / levels)
+    thresholds = threshold_candidates(probabilities, count)
+    kept = [int((probabilities >= threshold).sum()) for threshold in thresholds]
+    assert kept[0] == 50
+    assert kept[-1] == 0
+    assert thresholds == sorted(set(thresholds))  # none twice
+    assert kept == sorted(set(kept), reverse=True)  # and none that keeps what another keeps
+    assert len(thresholds) == min(count, levels) + 1
+    assert thresholds[-1] > 1  # beyond every probability, 1.0 included
+    if levels == 1000:
+        for share, number in zip(np.arange(count) / count, kept, strict=False):
+            assert number == pytest.approx(50 * (1 - share), abs=2)
+
+
+def step_problem() -> MixingProblem:
+    """One feature; labels -1 below 0 and +1 above: mixing across the step teaches a slope that is not there."""
+    x = np.linspace(-1, 1, 40)[:, None]
+    x_val = np.linspace(-0.95, 0.95, 60)[:, None]
+    data = RegressionData(x, np.sign(x) * 3, x_val, np.sign(x_val) * 3)
+    return MixingProblem(data, ProblemConfig.from_settings({"options": [("data", 2), ("all", 0)], "regressor": REGRESSOR}))
+
+
+def test_choose_plan_prefers_no_mixing_to_a_harmful_plan() -> None:
+    problem = step_problem()
+    harmful, empty = make_plan(*((row, "all", 0) for row in range(40))), make_plan()
+    for plans, best in (([harmful, empty], 1), ([empty, harmful], 0)):
+        choice = choose_plan(problem, plans, repeats=2, seed=0)
+        assert choice.best == best
+        assert choice.val_rmse.shape == (2, 2)
+        assert choice.val_rmse[1 - best].min() > 1.2 * choice.val_rmse[best].max()
+        assert np.array_equal(choice.x, problem.x_train)
+        assert np.array_equal(choice.y, problem.data.y_train)
+        assert choice.num_rows[best] == 40
+        assert choice.num_rows[1 - best] > 40 + 100
+        assert choice.trainings == 4
+
+
+def test_choose_plan_takes_the_lowest_mean_validation_loss() -> None:
+    plans = [make_plan((0, "all", 0)), make_plan(*((row, "data", 3) for row in range(12))), make_plan(), make_plan()]
+    choice = choose_plan(PROBLEM, plans, repeats=3, seed=4)
+    mean_loss = np.square(choice.val_rmse).mean(axis=1)
+    assert choice.best == mean_loss.argmin()
+    assert len(set(mean_loss[:3])) == 3
+    # Repeat r has its own random numbers, the same for every plan: equal plans get equal losses.
+    np.testing.assert_allclose(choice.val_rmse[2], choice.val_rmse[3], rtol=1e-5)
+    assert len(set(choice.val_rmse[2])) == 3
+    alone = fit_regressors(
+        [(PROBLEM.x_train, PROBLEM.data.y_train)],
+        PROBLEM.x_val,
+        PROBLEM.data.y_val,
+        REGRESSOR,
+        [np.random.default_rng([4, 1])],
+    )
+    assert choice.val_rmse[2, 1] == pytest.approx(math.sqrt(alone.val_loss[0]), rel=1e-4)
+    x, y = augment(PROBLEM, plans[choice.best], np.random.default_rng(4))
+    assert np.array_equal(choice.x, x)
+    assert np.array_equal(choice.y, y)
+    assert choice.num_rows == [12 + len(slow_mixed_rows(PROBLEM, plan)) for plan in plans]
+
+
+def test_choose_plan_depends_on_its_seed_alone() -> None:
+    problem = make_problem(lam=("beta", 0.5))
+    plans = [make_plan((0, "all", 0), (3, "data", 3)), make_plan((5, "label", 2))]
+    first, again, other = (choose_plan(problem, plans, repeats=2, seed=seed) for seed in (1, 1, 2))
+    assert first.best == again.best
+    assert np.array_equal(first.val_rmse, again.val_rmse)
+    assert np.array_equal(first.x, again.x)
+    assert not np.any(first.val_rmse == other.val_rmse)
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_choose_plan_passes_over_a_plan_whose_training_diverged(monkeypatch: pytest.MonkeyPatch, loss: float) -> None:
+    def one_diverges(*arguments: Any) -> FittedRegressors:  # without patience a diverged loss is not a number
+        fitted = fit_regressors(*arguments)
+        return replace(fitted, val_loss=np.where([True, False], loss, fitted.val_loss), diverged=np.array([True, False]))
+
+    monkeypatch.setattr(augmentation, "fit_regressors", one_diverges)
+    assert choose_plan(PROBLEM, [make_plan((0, "all", 0)), make_plan()], repeats=1, seed=0).best == 1
