@@ -122,7 +122,9 @@ class Reinforce:
             raise RuntimeError("call learn() before probabilities()")
         with torch.no_grad():
             device = next(self.network.parameters()).device
-            return torch.sigmoid(self.network(torch.as_tensor(rows, device=device))).double().cpu().numpy()
+            logits = self.network(torch.as_tensor(rows, device=device))
+            # A decided policy has logits whose sigmoids are all 1 in single precision; in double the best option is still told.
+            return torch.sigmoid(logits.double()).cpu().numpy()
 
     def _log(self, metrics: dict[str, float], update: int, trainings: int) -> None:
         if self.logger is None:

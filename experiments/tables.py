@@ -63,8 +63,11 @@ def study_tables(folder: Path) -> list[tuple[str, pd.DataFrame]]:
         splits = f"split {results['split_seed'].iloc[0]}" if num_splits == 1 else f"{num_splits} splits"
         tables += [
             (f"{dataset}: accuracy, {splits} (Table 2)", accuracy_table(results)),
-            (f"{dataset}: RMSE minus that of {BASELINE}, paired by split; negative is better", difference_table(results)),
-            (f"{dataset}: validation MSE of sampled masks, first and last tenth of learning", learning_table(folder, results)),
+            (f"{dataset}: RMSE differences, paired by split, 95% intervals; negative is better", difference_table(results)),
+            (
+                f"{dataset}: validation MSE of sampled masks, first and last tenth of learning",
+                learning_table(folder, results),
+            ),
         ]
     return [(title, table) for title, table in tables if len(table)]
 
@@ -88,27 +91,34 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
                 "Test R²": _mean_and_sd(ours, "test_r2"),
                 "Val. RMSE": _mean_and_sd(ours, "val_rmse"),
                 "Inner trainings": f"{ours['trainings'].mean():.0f}",
-                "Minutes": f"{minutes:.1f}",
+                "Min.": f"{minutes:.1f}",
             }
         )
     return pd.DataFrame(rows)
 
 
 def difference_table(results: pd.DataFrame) -> pd.DataFrame:
-    """RMSE of each method minus that of No Augmentation on the same split, mean and 95% interval, for one dataset."""
+    """RMSE differences on the same split, mean and 95% interval, for one dataset.
+
+    Every method against No Augmentation, then MixRL against the other baselines.
+    """
     by_split = results.groupby(["method", "split_seed"], sort=False)[["test_rmse", "val_rmse"]].mean()
     methods = list(results["method"].unique())
+    learned = [method for method in methods if method.startswith("MixRL")]
+    baselines = [method for method in methods if method not in learned and method != BASELINE]
+    pairs = [(method, BASELINE) for method in (*baselines, *learned) if BASELINE in methods]
+    pairs += [(method, baseline) for method in learned for baseline in baselines]
     rows = []
-    for method in methods if BASELINE in methods else []:
+    for method, other in pairs:
         # Splits that both have: an interrupted study is still readable.
-        ours, reference = by_split.loc[method].align(by_split.loc[BASELINE], join="inner")
-        if method == BASELINE or not len(ours):
+        ours, reference = by_split.loc[method].align(by_split.loc[other], join="inner")
+        if not len(ours):
             continue
         test = paired_difference(ours["test_rmse"].tolist(), reference["test_rmse"].tolist())
         val = paired_difference(ours["val_rmse"].tolist(), reference["val_rmse"].tolist())
         rows.append(
             {
-                "Method": method,
+                "Methods": f"{method} - {other}",
                 "Test RMSE difference": test.text,
                 "Percent": f"{100 * test.mean / reference['test_rmse'].mean():+.1f}%",
                 "Val. RMSE difference": val.text,

@@ -45,11 +45,16 @@ def make_tiny(**settings: Any) -> MixRLEnv:
     return MixRLEnv(tiny_data(), **{"options": [("data", 1), ("label", 2), ("all", 0)], "regressor": TINY} | settings)
 
 
-@pytest.mark.parametrize("make", [make_no2, make_tiny], ids=["no2", "tiny"])
-def test_checkers_of_gymnasium_and_stable_baselines3_pass(make: Callable[..., gym.Env[Any, Any]]) -> None:
-    env = (
-        make() if make is make_no2 else gym.make("MixRL-v0", data=tiny_data(), regressor=TINY, options=[("data", 2)]).unwrapped
-    )
+@pytest.mark.parametrize(
+    ("env_id", "settings"),
+    [
+        ("MixRL-NO2-v0", {"split_seed": 0, "regressor": SHORT}),
+        ("MixRL-v0", {"data": tiny_data(), "regressor": TINY, "options": [("data", 1)], "batch_rows": 5}),
+    ],
+    ids=["no2", "tiny"],
+)
+def test_checkers_of_gymnasium_and_stable_baselines3_pass(env_id: str, settings: dict[str, Any]) -> None:
+    env = gym.make(env_id, **settings).unwrapped
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         check_env(env)
@@ -191,6 +196,16 @@ def test_diverged_training_earns_a_finite_penalty() -> None:
     assert math.isfinite(reward)
     assert terminated is True
     assert "diverged" in str(env.render())
+
+
+def test_finite_loss_beyond_the_bound_counts_as_diverged() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    data = RegressionData.from_table(x, x[:, 0] * 1e-6, sizes=(12, 8, 0), split_seed=0)  # far below untrained outputs
+    env = MixRLEnv(data, options=[("data", 1)], regressor=TINY | {"max_steps": 1})
+    env.reset(seed=0)
+    _, reward, _, _, info = env.step(np.zeros(12, dtype=np.int8))
+    assert info["diverged"] is True
+    assert -reward == info["val_loss"] == pytest.approx(10 * np.mean(np.square(data.y_train)))
 
 
 def test_ansi_render_tells_the_numbers_of_the_last_step() -> None:

@@ -38,27 +38,30 @@ def first_step(env: MixRLEnv, seed: int = 11, mask: np.ndarray = EVERY_THIRD) ->
 
 def slow_training_set(env: MixRLEnv, offered: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The batch and its mixed rows at lambda 0.5, one pair after the other."""
-    data, x = env.problem.data, env.problem.x_train
-    labels = data.standardize_y(data.y_train)
-    x_rows, y_rows = list(x), list(data.y_train)
-    for row in np.flatnonzero(mask).tolist():
-        option = int(offered[row, 8:].argmax())
+    x, y = env.problem.x_train, env.problem.data.y_train
+    labels = env.problem.data.standardize_y(y)
+    seen = np.concatenate([x, labels], axis=1).astype(np.float32)
+    batch = [np.flatnonzero((seen == own).all(axis=1)).item() for own in offered[:, :8]]  # item(): just one row fits
+    x_rows, y_rows = [x[row] for row in batch], [y[row] for row in batch]
+    for place in np.flatnonzero(mask).tolist():
+        row, option = batch[place], int(offered[place, 8:].argmax())
         points, k = (x, option + 1) if option < 16 else (labels, option - 15)
         others = [j for j in range(len(x)) if j != row]
         for j in sorted(others, key=lambda j, p=points, r=row: (math.dist(p[r], p[j]), j))[:k]:
             x_rows.append(0.5 * x[row] + 0.5 * x[j])
-            y_rows.append(0.5 * data.y_train[row] + 0.5 * data.y_train[j])
+            y_rows.append(0.5 * y[row] + 0.5 * y[j])
     return np.array(x_rows), np.array(y_rows)
 
 
+@pytest.mark.parametrize("batch_rows", [None, 60])
 @pytest.mark.parametrize("mask", [np.zeros(200, dtype=np.int8), EVERY_THIRD], ids=["empty", "third"])
-def test_reward_equals_an_independent_computation(mask: np.ndarray) -> None:
-    env = make_env()
+def test_reward_equals_an_independent_computation(mask: np.ndarray, batch_rows: int | None) -> None:
+    env, mask = make_env(batch_rows=batch_rows), mask[:batch_rows]
     offered, _ = env.reset(seed=5)
     rng = np.random.default_rng(copy.deepcopy(env.np_random).integers(2**63))  # the generator of this step's training
     _, reward, _, _, info = env.step(mask)
     x, y = slow_training_set(env, offered, mask)
-    assert len(x) == 200 + info["num_mixed"]
+    assert len(x) == len(mask) + info["num_mixed"]
     assert (info["num_mixed"] > 0) == mask.any()
     config = RegressorConfig(hidden_sizes=(512, 256), learning_rate=1e-4, batch_size=32, max_steps=50)
     fitted = fit_regressors([(x, y)], env.problem.x_val, env.problem.data.y_val, config, [rng])
@@ -139,10 +142,13 @@ def test_copies_go_on_with_the_same_rewards(copied: Callable[[MixRLEnv], MixRLEn
 
 
 def test_step_budget_from_scratch_keeps_the_last_loss() -> None:
-    _, info = first_step(make_env(step_budget=20, regressor={"eval_every": 3, "patience": 1}))
+    restless = {"learning_rate": 1e-2, "eval_every": 1, "patience": 1, "max_steps": 500}
+    _, info = first_step(make_env(step_budget=20, regressor=restless))
     assert info["train_steps"] == 20  # neither the regressor's patience nor its max_steps matters
-    _, last = first_step(make_env(regressor={"max_steps": 20, "patience": None}))
+    _, last = first_step(make_env(regressor=restless | {"max_steps": 20, "patience": None}))
     assert info == last
+    _, stopped = first_step(make_env(regressor=restless))
+    assert stopped["train_steps"] < 20  # here the patience would have mattered
 
 
 def test_pretrained_with_a_step_budget() -> None:

@@ -1,0 +1,152 @@
+"""The command line end to end, and what becomes of it when it is interrupted or misused."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+
+from agents import load_value_network
+from experiments.__main__ import main
+from experiments.results import COLUMNS, read_results
+
+ROOT = Path(__file__).parent.parent
+
+
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: str | Path) -> Done:
+    """`python -m experiments ...` without the seconds that importing torch takes."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["experiments", *map(str, arguments)])
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("study") / "smoke"
+    done = run("reproduce", "--preset", "smoke", "--splits", "0", "3", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_reproduce_stores_every_method_and_says_where(study: tuple[Path, str]) -> None:
+    folder, printed = study
+    results = read_results(folder)
+    assert list(results.columns) == list(COLUMNS)
+    assert set(results["method"]) == {"No Augmentation", "Original Mixup", "Global kNN", "MixRL"}
+    assert len(results) == 4 * 2 * 2  # methods x splits x final trainings
+    assert results["command"].str.contains("experiments reproduce --preset smoke").all()
+    assert results["settings"].str.contains('"num_envs": 2').all()
+    rows = results.drop_duplicates(["method", "split_seed"]).set_index(["method", "split_seed"])
+    assert rows.loc[("No Augmentation", 0), "num_rows"] == 200
+    assert rows.loc[("Original Mixup", 0), "num_rows"] == 200 + 200 * 199 // 2
+    for column in ("0.5165", "0.5012"):  # the paper's figures stand beside ours
+        assert column in printed
+    for name in ("no2_learning_curve.png", "no2_k_histogram.png", "no2_methods.png"):
+        assert (folder / "figures" / name).read_bytes().startswith(b"\x89PNG")
+        assert name in printed.replace("\n", "")
+    for split in (0, 3):
+        cell = folder / f"no2-split{split}"
+        assert load_value_network(cell / "value_network.safetensors").row_size == 40
+        assert len(pd.read_csv(cell / "progress.csv")) == 4  # 8 trainings, 2 an update
+        plan = pd.read_csv(cell / "plan.csv")
+        assert list(plan.columns) == ["row", "space", "k", "probability"]
+        assert not plan.duplicated(["row", "space"]).any()
+        assert list(cell.glob("events.out.tfevents.*"))
+
+
+def test_a_second_run_computes_nothing_and_a_new_split_adds(study: tuple[Path, str]) -> None:
+    folder, _ = study
+    before = (folder / "results.csv").read_bytes()
+    again = run("reproduce", "--preset", "smoke", "--splits", "0", "--out", folder)
+    assert "nothing to compute" in again.stdout
+    assert (folder / "results.csv").read_bytes() == before
+
+
+def test_same_seed_same_results(study: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = study
+    run("reproduce", "--preset", "smoke", "--splits", "3", "--out", tmp_path / "again")
+    first, again = read_results(folder), read_results(tmp_path / "again")
+    columns = ["method", "seed", "val_rmse", "test_rmse", "test_r2", "num_rows", "choice"]
+    pd.testing.assert_frame_equal(first.loc[first["split_seed"] == 3, columns].reset_index(drop=True), again[columns])
+
+
+def test_other_settings_do_not_mix_into_a_folder(study: tuple[Path, str]) -> None:
+    folder, _ = study
+    before = (folder / "results.csv").read_bytes()
+    refused = run("reproduce", "--out", folder)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: ")
+    assert "--out" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert (folder / "results.csv").read_bytes() == before
+
+
+def test_interrupted_study_keeps_what_was_finished(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a study of many splits, in a process of its own."""
+    command = [sys.executable, "-m", "experiments", "reproduce", "--preset", "smoke", "--splits", *map(str, range(500))]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    while not (tmp_path / "results.csv").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; finished methods are in" in printed
+    assert "No Augmentation" in printed
+    assert "Traceback" not in errors
+    assert len(read_results(tmp_path)) >= 2
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["reproduce", "--preset", "tiny"], "default"),
+        (["reproduce", "--split", "0"], "--splits"),
+        (["reproduce", "--splits", "-1"], "0 or above"),
+        (["tables", "nowhere"], "no results in nowhere"),
+        (["figures", "nowhere"], "no results in nowhere"),
+        (["train-all"], "reproduce"),
+    ],
+)
+def test_wrong_command_is_one_clear_error(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_lists_the_verbs() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for verb in ("reproduce", "tables", "figures", "idea"):
+        assert verb in done.stdout
+
+
+def test_a_file_that_is_no_result_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="lacks the columns dataset"):
+        read_results(tmp_path)
