@@ -81,7 +81,7 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for method, ours in results.groupby("method", sort=False):
         published = TABLE_2.get(ours["dataset"].iloc[0], {}).get(str(method))
-        minutes = ours.drop_duplicates("split_seed")["seconds"].mean() / 60
+        minutes = ours.drop_duplicates("split_seed")["seconds"].median() / 60
         rows.append(
             {
                 "Method": method,

@@ -98,17 +98,20 @@ def choose_plan(problem: MixingProblem, plans: list[pd.DataFrame], repeats: int,
     jobs = [rows for rows in sets for _ in range(repeats)]
     rngs = [np.random.default_rng([_STREAM, seed, repeat]) for _ in sets for repeat in range(repeats)]
     fitted = fit_regressors(jobs, problem.x_val, problem.data.y_val, problem.config.regressor, rngs)
-    val_loss = fitted.val_loss.reshape(len(plans), repeats)
+    # A diverged training never wins.
+    val_loss = np.where(fitted.diverged, np.inf, fitted.val_loss).reshape(len(plans), repeats)
     best = int(np.argmin(val_loss.mean(axis=1)))
     return PlanChoice(best, *sets[best], np.sqrt(val_loss), [len(x) for x, _ in sets], len(jobs))
 
 
 def threshold_candidates(probabilities: pd.Series, count: int = 10) -> list[float]:
-    """Thresholds T that keep everything, nine tenths, ..., one tenth of a plan, and above 1: nothing at all.
+    """Thresholds T that keep all, about nine tenths, ..., one tenth of a plan, and one above 1 that keeps nothing.
 
     Args:
         probabilities: of the rows of a plan.
         count: how many steps from everything to nothing.
     """
+    if not len(probabilities):
+        return [1.1]
     quantiles = np.quantile(probabilities, np.arange(count) / count, method="inverted_cdf")
     return [*dict.fromkeys(float(q) for q in quantiles), 1.1]

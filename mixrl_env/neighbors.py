@@ -39,7 +39,7 @@ def check_options(options: Sequence[NeighborOption | Sequence[object]], n: int) 
     """
     checked: list[NeighborOption] = []
     for option in options:
-        space, k = (*option, 0)[:2] if 1 <= len(option) <= 2 else (None, None)
+        space, k = (*option, 0)[:2] if isinstance(option, Sequence) and 1 <= len(option) <= 2 else (None, None)
         if space not in SPACES:
             raise ValueError(f"option {option!r} is not a (space, k) with space one of {', '.join(SPACES)}")
         if isinstance(k, bool) or not isinstance(k, int | np.integer):

@@ -16,6 +16,7 @@ from mixrl_env.regressor import RegressorConfig, fit_regressors
 
 DIVERGED_FACTOR = 10.0
 """A diverged training is charged this multiple of the loss of predicting zero everywhere."""
+_LARGEST_LOSS = 1e300  # keeps the reward finite whatever the labels
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class ProblemConfig:
     step_budget: int | None = None
 
     def __post_init__(self) -> None:
-        check_ratio(self.lam)
+        object.__setattr__(self, "lam", check_ratio(self.lam))  # ["beta", alpha], as JSON has it, becomes a tuple
         for name in ("batch_rows", "step_budget"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -134,7 +135,7 @@ class MixingProblem:
         diverged_loss: what a diverged training is charged.
 
     Raises:
-        ValueError: if an option or the batch needs more training rows than there are.
+        ValueError: if an option or the batch needs more training rows than there are, or the pre-training diverges.
     """
 
     def __init__(self, data: RegressionData, config: ProblemConfig) -> None:
@@ -148,11 +149,15 @@ class MixingProblem:
         labels = data.standardize_y(data.y_train)
         self.neighbors = NeighborTable(self.x_train, labels, config.options)
         self._observed = np.concatenate([self.x_train, labels], axis=1).astype(np.float32)
-        self.diverged_loss = DIVERGED_FACTOR * (float(np.mean(np.square(data.y_train))) or 1.0)
+        with np.errstate(over="ignore"):
+            zero_loss = float(np.mean(np.square(data.y_train))) or 1.0
+        self.diverged_loss = min(DIVERGED_FACTOR * zero_loss, _LARGEST_LOSS)
         self._pretrained = None
         if config.pretrained:
             rng = np.random.default_rng(config.pretrain_seed)
             fitted = fit_regressors([(self.x_train, data.y_train)], self.x_val, data.y_val, config.regressor, [rng])
+            if fitted.diverged[0]:
+                raise ValueError("the pre-training diverged; lower regressor.learning_rate or rescale the labels")
             self._pretrained = fitted.weights
 
     @property

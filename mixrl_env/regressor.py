@@ -50,6 +50,8 @@ class RegressorConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.hidden_sizes, Sequence):
+            raise ValueError(f"RegressorConfig.hidden_sizes must be a list of whole numbers, got {self.hidden_sizes!r}")
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))  # a list, as JSON has it, is welcome
         counts = {"batch_size": self.batch_size, "eval_every": self.eval_every, "max_steps": self.max_steps}
         counts |= {f"hidden_sizes[{layer}]": size for layer, size in enumerate(self.hidden_sizes)}
@@ -58,7 +60,7 @@ class RegressorConfig:
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"RegressorConfig.{name} must be a whole number of at least 1, got {value!r}")
-        if not 0 < self.learning_rate < np.inf:
+        if not isinstance(self.learning_rate, int | float) or not 0 < self.learning_rate < np.inf:
             raise ValueError(f"RegressorConfig.learning_rate must be positive, got {self.learning_rate!r}")
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"RegressorConfig.dtype must be 'float32' or 'float64', got {self.dtype!r}")
@@ -156,6 +158,9 @@ def fit_regressors(
         config: network and training.
         rngs: M generators: each draws its regressor's initial weights (unless given), then its minibatches.
         initial: M lists as from `initial_weights`, to start from a pre-trained state.
+
+    Raises:
+        ValueError: if a training set is empty, or the device is not there.
     """
     device, dtype = resolve_device(config.device), getattr(torch, config.dtype)
     if initial is None:
@@ -164,6 +169,8 @@ def fit_regressors(
 
     # All training rows in one table; regressor m's rows start at offset[m].
     sizes = [len(x) for x, _ in train_sets]
+    if min(sizes) < 1:
+        raise ValueError("every training set needs at least one row")
     offset = np.cumsum([0, *sizes[:-1]])
     x_all = torch.as_tensor(np.concatenate([x for x, _ in train_sets]), dtype=dtype, device=device)
     y_all = torch.as_tensor(np.concatenate([y for _, y in train_sets]), dtype=dtype, device=device)
@@ -172,7 +179,7 @@ def fit_regressors(
     streams = [minibatches(size, config.batch_size, rng) for size, rng in zip(sizes, rngs, strict=True)]
 
     count = len(train_sets)
-    kept = [torch.empty_like(w) for w in weights]
+    kept = [w.clone() for w in weights]
     val_loss = np.full(count, np.inf)
     train_steps = np.zeros(count, dtype=np.int64)
     diverged = np.zeros(count, dtype=bool)
