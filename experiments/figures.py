@@ -46,7 +46,7 @@ def draw_figures(folder: Path) -> list[Path]:
 
 def _learning_curves(curves: dict[int, pd.DataFrame]) -> Figure:
     """Validation RMSE of the sampled masks and the policy's health against inner trainings."""
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    figure = Figure(figsize=(10, 3.7), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     for (split, curve), shade in zip(curves.items(), np.linspace(1, 0.35, len(curves)), strict=True):
         x = curve["trainings"]
@@ -66,11 +66,11 @@ def _learning_curves(curves: dict[int, pd.DataFrame]) -> Figure:
         )
         right.plot(x, curve["policy/entropy"], color=_ORANGE, alpha=shade)
     left.set(title="Sampled masks", ylabel="validation RMSE", xlabel="inner trainings")
-    left.legend(frameon=False, fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     middle.set(title="Selection probability", ylabel="mean p ± SD over rows", xlabel="inner trainings", ylim=(0, 1))
-    right.set(title="Policy entropy", ylabel="nats a row", xlabel="inner trainings", ylim=(0, 0.72))
+    right.set(title="Policy entropy", ylabel="nats a row", xlabel="inner trainings", ylim=(0, 0.76))
     right.axhline(np.log(2), color=_GREY, linewidth=0.8, linestyle=":")
-    right.text(0, np.log(2) - 0.01, " p = ½ everywhere", color=_GREY, fontsize=8, va="top")
+    right.text(0, np.log(2) + 0.01, "p = ½ everywhere", color=_GREY, fontsize=8, va="bottom")
     return figure
 
 
