@@ -167,7 +167,7 @@ def to_markdown(table: pd.DataFrame) -> str:
 
 def to_rich(title: str, table: pd.DataFrame) -> Table:
     """A table for the terminal."""
-    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     lines = table.astype(str).to_numpy().tolist()
     for column, values in zip(table.columns, zip(*lines, strict=True), strict=True):
         words = " ".join((str(column), *values)).split()
