@@ -75,6 +75,8 @@ def study_tables(folder: Path) -> list[tuple[str, pd.DataFrame]]:
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     """Table 2 for one dataset: one row a method, the paper's figures beside ours.
 
+    "Inner runs" are the inner trainings that were spent to choose the training set.
+
     With one split, ± is the standard deviation over its final trainings, as in the paper; with several, each split's figure is
     the mean over its final trainings and ± the standard deviation over splits.
     """
@@ -90,7 +92,7 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
                 "Paper R²": "" if published is None else f"{published.r2:.4f}",
                 "Test R²": _mean_and_sd(ours, "test_r2"),
                 "Val. RMSE": _mean_and_sd(ours, "val_rmse"),
-                "Inner trainings": f"{ours['trainings'].mean():.0f}",
+                "Inner runs": f"{ours['trainings'].mean():.0f}",
                 "Min.": f"{minutes:.1f}",
             }
         )
