@@ -67,7 +67,7 @@ def tables(results: ResultsFolder, markdown: bool = False) -> None:
         if markdown:
             print(f"{title}\n\n{to_markdown(table)}\n")
         else:
-            console.print(to_rich(title, table))
+            console.print(to_rich(title, table, console.width))
 
 
 def figures(results: ResultsFolder) -> None:

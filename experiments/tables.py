@@ -167,14 +167,14 @@ def to_markdown(table: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def to_rich(title: str, table: pd.DataFrame) -> Table:
-    """A table for the terminal."""
+def to_rich(title: str, table: pd.DataFrame, width: int) -> Table:
+    """A table for a terminal of so many columns; where it is too wide, cells wrap between words."""
     out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    lines = table.astype(str).to_numpy().tolist()
-    for column, values in zip(table.columns, zip(*lines, strict=True), strict=True):
-        words = " ".join((str(column), *values)).split()
-        out.add_column(str(column), min_width=max(map(len, words)))  # in a narrow terminal cells wrap, but no word is cut
-    for row in lines:
+    cells = [[str(column), *map(str, table[column])] for column in table.columns]
+    fits = sum(max(map(len, column)) + 1 for column in cells) <= width
+    for column in cells:
+        out.add_column(column[0], width=None if fits else max(map(len, " ".join(column).split())))
+    for row in zip(*(column[1:] for column in cells), strict=True):
         out.add_row(*row)
     return out
 
