@@ -1,21 +1,21 @@
-"""The inner regressor f_phi: M multi-layer perceptrons trained at once as one batched computation.
+"""The inner regressor f_phi: M multi-layer perceptrons trained side by side, each with its own rows and its own early stop.
 
-The weights of the M regressors are stacked, so that every layer is one batched matrix product and one fused Adam serves
-all. Each regressor has its own rows, its own minibatch stream and its own early stop; one that has stopped leaves the
-stack and costs nothing more.
+Each regressor has its own minibatch stream; one that has stopped leaves the stack and costs nothing more. How a stack takes a
+step is up to its backend: torch, or a C kernel that trains the same networks faster on CPUs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm
 
+from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows, forward, kernel_problem
 from mixrl_env.data import FloatArray, IntArray
 
 
@@ -34,9 +34,11 @@ class RegressorConfig:
         max_steps: most optimiser steps of a training.
         dtype: "float32" or "float64".
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+        backend: "torch", "native" (the C kernel; needs a CPU and a C compiler) or "auto" (native where it works, else torch).
+            Both take the same steps; their numbers differ by rounding.
 
     Raises:
-        ValueError: for a value out of its range.
+        ValueError: for a value out of its range, or a backend that does not work here.
     """
 
     hidden_sizes: tuple[int, ...] = (512, 256)
@@ -48,6 +50,7 @@ class RegressorConfig:
     max_steps: int = 20_000
     dtype: str = "float32"
     device: str = "auto"
+    backend: Literal["auto", "native", "torch"] = "auto"
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden_sizes, Sequence):
@@ -64,7 +67,27 @@ class RegressorConfig:
             raise ValueError(f"RegressorConfig.learning_rate must be positive, got {self.learning_rate!r}")
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"RegressorConfig.dtype must be 'float32' or 'float64', got {self.dtype!r}")
+        if self.backend not in ("auto", "native", "torch"):
+            raise ValueError(f"RegressorConfig.backend must be 'auto', 'native' or 'torch', got {self.backend!r}")
         resolve_device(self.device)
+        if self.backend == "native" and (problem := self._native_problem()):
+            raise ValueError(f"RegressorConfig.backend 'native' does not work here: {problem}; use 'auto' or 'torch'")
+
+    def shape(self, num_features: int, num_targets: int) -> NetworkShape:
+        """The network for rows of so many features and targets."""
+        return NetworkShape((num_features, *self.hidden_sizes, num_targets), self.layer_norm)
+
+    def resolve_backend(self) -> Literal["native", "torch"]:
+        """The backend that trains: "auto" is native where it works."""
+        if self.backend == "auto":
+            return "torch" if self._native_problem() else "native"
+        return self.backend
+
+    def _native_problem(self) -> str | None:
+        device = resolve_device(self.device)
+        if device.type != "cpu":
+            return f"the kernel trains on the CPU, not on {device}"
+        return kernel_problem(self.dtype, len(self.hidden_sizes) + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +112,8 @@ class FittedRegressors:
         """Predictions of every regressor for the same rows: features (n, d) in, labels (M, n, e) out."""
         with torch.no_grad():
             rows = torch.tensor(x, dtype=self.weights[0].dtype, device=self.weights[0].device)
-            return _forward(self.weights, rows.expand(len(self.val_loss), -1, -1), self.config).double().cpu().numpy()
+            shape = self.config.shape(x.shape[1], self.weights[-1].shape[-1])
+            return forward(self.weights, rows.expand(len(self.val_loss), -1, -1), shape).double().cpu().numpy()
 
 
 def resolve_device(device: str) -> torch.device:
@@ -128,17 +152,23 @@ def initial_weights(num_features: int, num_targets: int, config: RegressorConfig
     return weights
 
 
-def minibatches(num_rows: int, batch_size: int, rng: np.random.Generator) -> Iterator[IntArray]:
+class Minibatches:
     """Row indices of one regressor's minibatches, without end: slices of one shuffled epoch after the other.
 
     Every minibatch is full; one that meets the end of an epoch goes on with the next.
     """
-    queue = np.empty(0, dtype=np.int64)
-    while True:
-        while len(queue) < batch_size:
-            queue = np.concatenate([queue, rng.permutation(num_rows)])
-        yield queue[:batch_size]
-        queue = queue[batch_size:]
+
+    def __init__(self, num_rows: int, batch_size: int, rng: np.random.Generator) -> None:
+        self.num_rows, self.batch_size, self._rng = num_rows, batch_size, rng
+        self._queue = np.empty(0, dtype=np.int64)
+
+    def take(self, count: int) -> IntArray:
+        """The next minibatches, shape (count, batch_size)."""
+        missing = count * self.batch_size - len(self._queue)
+        epochs = [self._rng.permutation(self.num_rows) for _ in range(-(-missing // self.num_rows))]
+        queue = np.concatenate([self._queue, *epochs])
+        taken, self._queue = np.split(queue, [count * self.batch_size])
+        return taken.reshape(count, self.batch_size)
 
 
 def fit_regressors(
@@ -162,96 +192,57 @@ def fit_regressors(
     Raises:
         ValueError: if a training set is empty, or the device is not there.
     """
-    device, dtype = resolve_device(config.device), getattr(torch, config.dtype)
+    if min(len(x) for x, _ in train_sets) < 1:
+        raise ValueError("every training set needs at least one row")
     if initial is None:
         initial = [initial_weights(x_val.shape[1], y_val.shape[1], config, rng) for rng in rngs]
-    weights = [torch.cat(stack).to(device, dtype) for stack in zip(*initial, strict=True)]
+    dtype = getattr(torch, config.dtype)
+    weights = [torch.cat(stack).to(dtype) for stack in zip(*initial, strict=True)]
 
     # All training rows in one table; regressor m's rows start at offset[m].
     sizes = [len(x) for x, _ in train_sets]
-    if min(sizes) < 1:
-        raise ValueError("every training set needs at least one row")
     offset = np.cumsum([0, *sizes[:-1]])
-    x_all = torch.as_tensor(np.concatenate([x for x, _ in train_sets]), dtype=dtype, device=device)
-    y_all = torch.as_tensor(np.concatenate([y for _, y in train_sets]), dtype=dtype, device=device)
-    x_val_rows = torch.tensor(x_val, dtype=dtype, device=device)
-    y_val_rows = torch.tensor(y_val, dtype=dtype, device=device)
-    streams = [minibatches(size, config.batch_size, rng) for size, rng in zip(sizes, rngs, strict=True)]
+    rows = TrainingRows(*(np.concatenate(tables) for tables in zip(*train_sets, strict=True)))
+    streams = [Minibatches(size, config.batch_size, rng) for size, rng in zip(sizes, rngs, strict=True)]
+    stack = _make_stack(weights, rows, TrainingRows(x_val, y_val), config)
 
     count = len(train_sets)
-    kept = [w.clone() for w in weights]
+    kept = [w.clone() for w in stack.weights()]
     val_loss = np.full(count, np.inf)
     train_steps = np.zeros(count, dtype=np.int64)
     diverged = np.zeros(count, dtype=bool)
     looks_since_best = np.zeros(count, dtype=np.int64)
-
     active = np.arange(count)  # which regressor each slice of the stack is
-    params = [w.clone().requires_grad_() for w in weights]
-    optimizer = torch.optim.Adam(params, lr=config.learning_rate, fused=True)
     step = 0
     while len(active):
         chunk = min(config.max_steps - step, config.eval_every)
-        rows = np.stack([[next(streams[m]) + offset[m] for m in active] for _ in range(chunk)])  # (chunk, active, batch)
-        for index in torch.as_tensor(rows, device=device):
-            optimizer.zero_grad()
-            _losses(params, x_all[index], y_all[index], config).sum().backward()
-            optimizer.step()
+        stack.advance(np.stack([streams[m].take(chunk) + offset[m] for m in active]))
         step += chunk
         train_steps[active] = step
         last_look = step == config.max_steps
         if config.patience is None and not last_look:
             continue
 
-        with torch.no_grad():
-            size = (len(active), -1, -1)
-            loss = _losses(params, x_val_rows.expand(size), y_val_rows.expand(size), config).double().cpu().numpy()
+        loss = stack.losses()
         better = loss < val_loss[active] if config.patience else np.full(len(active), True)
         looks_since_best[active] = np.where(better, 0, looks_since_best[active] + 1)
         diverged[active] |= ~np.isfinite(loss)
         val_loss[active[better]] = loss[better]
-        for keep, param in zip(kept, params, strict=True):
-            keep[active[better]] = param.detach()[better]
+        for keep, weight in zip(kept, stack.weights(), strict=True):
+            keep[active[better]] = weight[better]
 
         stopped = diverged[active] | last_look
         if config.patience is not None:
             stopped |= looks_since_best[active] >= config.patience
-        if stopped.any():
-            active = active[~stopped]
-            params, optimizer = _drop(params, optimizer, torch.as_tensor(~stopped, device=device), config)
+        active = active[~stopped]
+        if stopped.any() and len(active):
+            stack.drop(stopped)
     return FittedRegressors(kept, val_loss, train_steps, diverged, config)
 
 
-def _forward(weights: Sequence[Tensor], x: Tensor, config: RegressorConfig) -> Tensor:
-    """Outputs (M, n, e) of M stacked networks for features (M, n, d)."""
-    remaining = iter(weights)
-    hidden = x
-    for size in config.hidden_sizes:
-        hidden = _linear(hidden, remaining)
-        if config.layer_norm:
-            gain, shift = next(remaining), next(remaining)
-            hidden = layer_norm(hidden, (size,)) * gain + shift
-        hidden = torch.relu(hidden)
-    return _linear(hidden, remaining)
-
-
-def _linear(x: Tensor, weights: Iterator[Tensor]) -> Tensor:
-    """One layer of all M networks: (M, n, inputs) -> (M, n, outputs)."""
-    weight, bias = next(weights), next(weights)
-    return torch.baddbmm(bias, x, weight)
-
-
-def _losses(weights: Sequence[Tensor], x: Tensor, y: Tensor, config: RegressorConfig) -> Tensor:
-    """Mean squared error of each of M networks over its rows and label columns, shape (M,)."""
-    return (_forward(weights, x, config) - y).square().mean(dim=(1, 2))
-
-
-def _drop(
-    params: list[Tensor], optimizer: torch.optim.Adam, keep: Tensor, config: RegressorConfig
-) -> tuple[list[Tensor], torch.optim.Adam]:
-    """The stack and its Adam without the regressors that have stopped; the others' moments go on unchanged."""
-    smaller = [param.detach()[keep].requires_grad_() for param in params]
-    successor = torch.optim.Adam(smaller, lr=config.learning_rate, fused=True)
-    for old, new in zip(params, smaller, strict=True):
-        moments = optimizer.state[old]
-        successor.state[new] = {name: value if name == "step" else value[keep] for name, value in moments.items()}
-    return smaller, successor
+def _make_stack(weights: list[Tensor], train: TrainingRows, val: TrainingRows, config: RegressorConfig) -> Stack:
+    """The stack on the backend of the config; see `RegressorConfig.resolve_backend`."""
+    shape = config.shape(train.x.shape[1], train.y.shape[1])
+    if config.resolve_backend() == "native":
+        return NativeStack(weights, shape, config.learning_rate, train, val)
+    return TorchStack(weights, shape, config.learning_rate, train, val, resolve_device(config.device))

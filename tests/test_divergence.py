@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
 from mixrl_env import RegressorConfig, fit_regressors
+from tests.backends import BACKENDS
 
 CONFIG = RegressorConfig(
     hidden_sizes=(16, 8), learning_rate=3e-3, batch_size=8, eval_every=20, patience=4, max_steps=100, device="cpu"
@@ -30,18 +32,20 @@ def make_rngs() -> list[np.random.Generator]:
     return [np.random.default_rng(0), np.random.default_rng(1)]
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("patience", [4, None])
-def test_huge_learning_rate_is_flagged(patience: int | None, layer_norm: bool) -> None:
-    config = replace(CONFIG, learning_rate=1e30, patience=patience, layer_norm=layer_norm)
+def test_huge_learning_rate_is_flagged(patience: int | None, layer_norm: bool, backend: Literal["torch", "native"]) -> None:
+    config = replace(CONFIG, learning_rate=1e30, patience=patience, layer_norm=layer_norm, backend=backend)
     fitted = fit_regressors([make_rows(0), make_rows(1)], X_VAL, Y_VAL, config, make_rngs())
     assert fitted.diverged.tolist() == [True, True]
     assert fitted.predict(X_VAL).shape == (2, 30, 2)  # useless, but no error
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("patience", [4, None])
-def test_the_others_of_the_stack_do_not_notice(patience: int | None) -> None:
-    config = replace(CONFIG, patience=patience)
+def test_the_others_of_the_stack_do_not_notice(patience: int | None, backend: Literal["torch", "native"]) -> None:
+    config = replace(CONFIG, patience=patience, backend=backend)
     (x, y), calm = make_rows(0), make_rows(1)
     fitted = fit_regressors([(x, y * 1e38), calm], X_VAL, Y_VAL, config, make_rngs())
     assert fitted.diverged.tolist() == [True, False]

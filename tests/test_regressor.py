@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-import mixrl_env.regressor as regressor
 from mixrl_env import FittedRegressors, RegressorConfig, fit_regressors
-from mixrl_env.regressor import initial_weights, minibatches
+from mixrl_env.backends import NativeStack, TorchStack
+from mixrl_env.regressor import Minibatches, initial_weights
+from tests.backends import BACKENDS
 
 SMALL = RegressorConfig(
     hidden_sizes=(16, 8),
@@ -27,6 +28,12 @@ SMALL = RegressorConfig(
 )
 TRAIN_SIZES = (5, 40, 23)  # the first is smaller than a minibatch
 Rows = tuple[np.ndarray, np.ndarray]
+
+
+@pytest.fixture(params=BACKENDS)
+def small(request: pytest.FixtureRequest) -> RegressorConfig:
+    """A training of moments, on each backend."""
+    return replace(SMALL, backend=request.param)
 
 
 def make_rows(n: int, seed: int) -> Rows:
@@ -80,9 +87,9 @@ def train_plainly(
     network = make_network(config, weights)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=False, foreach=False)
     best_loss, best_predictions, looks_since_best = float("inf"), np.empty(0), 0
-    stream = minibatches(len(x), config.batch_size, rng)
+    stream = Minibatches(len(x), config.batch_size, rng)
     for step in range(1, config.max_steps + 1):
-        batch = next(stream)
+        batch = stream.take(1)[0]
         optimizer.zero_grad()
         torch.nn.functional.mse_loss(network(x[batch]), y[batch]).backward()
         optimizer.step()
@@ -102,8 +109,8 @@ def train_plainly(
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
-def test_whole_training_equals_plain_torch_in_float64(count: int, layer_norm: bool) -> None:
-    config = replace(SMALL, layer_norm=layer_norm)
+def test_whole_training_equals_plain_torch_in_float64(count: int, layer_norm: bool, small: RegressorConfig) -> None:
+    config = replace(small, layer_norm=layer_norm)
     sets, initial = make_jobs(count, config)
     fitted = fit(sets, config, initial)
     assert fitted.train_steps.max() < config.max_steps  # all stopped early
@@ -119,8 +126,8 @@ def test_whole_training_equals_plain_torch_in_float64(count: int, layer_norm: bo
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
-def test_fifty_steps_equal_plain_torch_in_float32(count: int, layer_norm: bool) -> None:
-    config = replace(SMALL, dtype="float32", patience=None, max_steps=50, layer_norm=layer_norm)
+def test_fifty_steps_equal_plain_torch_in_float32(count: int, layer_norm: bool, small: RegressorConfig) -> None:
+    config = replace(small, dtype="float32", patience=None, max_steps=50, layer_norm=layer_norm)
     sets, initial = make_jobs(count, config)
     predictions = fit(sets, config, initial).predict(X_VAL)
     for m, (rows, weights, rng) in enumerate(zip(sets, initial, make_rngs(count), strict=True)):
@@ -131,8 +138,8 @@ def test_fifty_steps_equal_plain_torch_in_float32(count: int, layer_norm: bool) 
         assert np.linalg.norm(expected - start) / np.linalg.norm(expected) > 0.1  # 50 steps do change the predictions
 
 
-def test_linear_regressor_without_hidden_layers() -> None:
-    config = replace(SMALL, hidden_sizes=(), max_steps=70, eval_every=30, patience=None)
+def test_linear_regressor_without_hidden_layers(small: RegressorConfig) -> None:
+    config = replace(small, hidden_sizes=(), max_steps=70, eval_every=30, patience=None)
     sets, initial = make_jobs(1, config)
     loss, expected, _ = train_plainly(sets[0], config, initial[0], make_rngs(1)[0])
     fitted = fit(sets, config, initial)
@@ -141,9 +148,9 @@ def test_linear_regressor_without_hidden_layers() -> None:
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_batch_equals_each_regressor_trained_alone(layer_norm: bool) -> None:
+def test_batch_equals_each_regressor_trained_alone(layer_norm: bool, small: RegressorConfig) -> None:
     # Fails if taking stopped regressors out of the stack disturbs the Adam moments of the others.
-    config = replace(SMALL, layer_norm=layer_norm)
+    config = replace(small, layer_norm=layer_norm)
     sets, _ = make_jobs(3, config)
     together = fit(sets, config)
     assert len(set(together.train_steps.tolist())) == 3
@@ -155,48 +162,48 @@ def test_batch_equals_each_regressor_trained_alone(layer_norm: bool) -> None:
         np.testing.assert_allclose(predictions[m], alone.predict(X_VAL)[0], rtol=1e-6, atol=1e-9)
 
 
-def test_kept_weights_are_those_of_the_lowest_loss() -> None:
-    sets, _ = make_jobs(3, SMALL)
-    fitted = fit(sets, SMALL)
+def test_kept_weights_are_those_of_the_lowest_loss(small: RegressorConfig) -> None:
+    sets, _ = make_jobs(3, small)
+    fitted = fit(sets, small)
     np.testing.assert_allclose(np.square(fitted.predict(X_VAL) - Y_VAL).mean(axis=(1, 2)), fitted.val_loss, rtol=1e-12)
-    last = fit(sets, replace(SMALL, patience=None, max_steps=int(fitted.train_steps.min())))
+    last = fit(sets, replace(small, patience=None, max_steps=int(fitted.train_steps.min())))
     assert fitted.val_loss.min() < last.val_loss[np.argmin(fitted.train_steps)]  # stopping itself came after the lowest loss
 
 
-def test_stopped_regressors_cost_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    widths: list[int] = []
-    losses = regressor._losses
+def test_stopped_regressors_cost_nothing_more(small: RegressorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = NativeStack if small.backend == "native" else TorchStack
+    advance = stack.advance
+    advanced: list[tuple[int, int]] = []
 
-    def counted(weights: Sequence[torch.Tensor], *rest: Any) -> torch.Tensor:
-        if torch.is_grad_enabled():  # a training step, not a look at the validation rows
-            widths.append(len(weights[0]))
-        return losses(weights, *rest)
+    def counted(self: Any, rows: np.ndarray) -> None:
+        advanced.append(rows.shape[:2])
+        assert len(self.weights()[0]) == len(rows)
+        advance(self, rows)
 
-    monkeypatch.setattr(regressor, "_losses", counted)
-    sets, _ = make_jobs(3, SMALL)
-    fitted = fit(sets, SMALL)
-    assert sum(widths) == fitted.train_steps.sum()
-    assert len(widths) == fitted.train_steps.max()  # all of the stack in one call a step
-    assert set(widths) == {1, 2, 3}
+    monkeypatch.setattr(stack, "advance", counted)
+    sets, _ = make_jobs(3, small)
+    fitted = fit(sets, small)
+    assert sum(count * steps for count, steps in advanced) == fitted.train_steps.sum()
+    assert {count for count, _ in advanced} == {1, 2, 3}
 
 
 @pytest.mark.parametrize("max_steps", [1, 20, 45])
-def test_no_patience_trains_exactly_max_steps(max_steps: int) -> None:
-    sets, _ = make_jobs(3, SMALL)
-    fitted = fit(sets, replace(SMALL, patience=None, max_steps=max_steps))
+def test_no_patience_trains_exactly_max_steps(max_steps: int, small: RegressorConfig) -> None:
+    sets, _ = make_jobs(3, small)
+    fitted = fit(sets, replace(small, patience=None, max_steps=max_steps))
     assert fitted.train_steps.tolist() == [max_steps] * 3
 
 
-def test_max_steps_ends_a_training_that_would_go_on() -> None:
-    sets, _ = make_jobs(1, SMALL)
-    fitted = fit(sets, replace(SMALL, patience=100, max_steps=45))
+def test_max_steps_ends_a_training_that_would_go_on(small: RegressorConfig) -> None:
+    sets, _ = make_jobs(1, small)
+    fitted = fit(sets, replace(small, patience=100, max_steps=45))
     assert fitted.train_steps.tolist() == [45]
     assert np.isfinite(fitted.val_loss).all()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_same_seed_is_bit_identical(dtype: str) -> None:
-    config = replace(SMALL, dtype=dtype, max_steps=200)
+def test_same_seed_is_bit_identical(dtype: str, small: RegressorConfig) -> None:
+    config = replace(small, dtype=dtype, max_steps=200)
     sets, _ = make_jobs(3, config)
     torch.manual_seed(0)
     first = fit(sets, config)
@@ -208,9 +215,9 @@ def test_same_seed_is_bit_identical(dtype: str) -> None:
     assert not np.any(first.val_loss == other.val_loss)
 
 
-def test_global_generators_are_untouched() -> None:
+def test_global_generators_are_untouched(small: RegressorConfig) -> None:
     before = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002  the global generator is what must not change
-    fit(make_jobs(2, SMALL)[0], replace(SMALL, max_steps=40))
+    fit(make_jobs(2, small)[0], replace(small, max_steps=40))
     assert torch.equal(before[0], torch.get_rng_state())
     after = np.random.get_state()  # noqa: NPY002
     assert np.array_equal(before[1][1], after[1])
@@ -219,8 +226,8 @@ def test_global_generators_are_untouched() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_cuda_agrees_with_the_cpu(layer_norm: bool) -> None:
-    config = replace(SMALL, layer_norm=layer_norm)
+def test_cuda_agrees_with_the_cpu(layer_norm: bool, small: RegressorConfig) -> None:
+    config = replace(small, layer_norm=layer_norm)
     sets, _ = make_jobs(3, config)
     on_cpu, on_cuda = fit(sets, config), fit(sets, replace(config, device="cuda"))
     assert on_cuda.weights[0].device.type == "cuda"

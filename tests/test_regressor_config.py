@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from mixrl_env import RegressorConfig
-from mixrl_env.regressor import initial_weights, minibatches, resolve_device
+from mixrl_env.regressor import Minibatches, initial_weights, resolve_device
 
 
 @pytest.mark.parametrize(
@@ -19,7 +18,7 @@ from mixrl_env.regressor import initial_weights, minibatches, resolve_device
 def test_every_epoch_covers_every_row_once(num_rows: int, batch_size: int) -> None:
     epochs = 12
     count = -(-epochs * num_rows // batch_size)
-    batches = list(itertools.islice(minibatches(num_rows, batch_size, np.random.default_rng(0)), count))
+    batches = Minibatches(num_rows, batch_size, np.random.default_rng(0)).take(count)
     assert all(batch.shape == (batch_size,) for batch in batches)  # also the one that meets the end of an epoch
     drawn = np.concatenate(batches)[: epochs * num_rows].reshape(epochs, num_rows)
     assert np.array_equal(np.sort(drawn, axis=1), np.tile(np.arange(num_rows), (epochs, 1)))
