@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -16,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_log
 from torch.nn.utils import get_total_norm
 
 from agents.base import Envs, ProgressCallback, as_vector_env
+from agents.critic import PooledCritic
 from agents.value_network import HIDDEN_SIZES, ValueNetwork
 from mixrl_env.regressor import resolve_device
 
@@ -29,6 +32,10 @@ class ReinforceConfig:
         baseline: "moving_average" is Base of Algorithm 1; "leave_one_out" compares each of m > 1 trajectories with the mean of
             the others.
         window: W of the moving average.
+        antithetic: mirror the random numbers of every other trajectory; leave-one-out then leaves the mirrored pair out.
+        critic: subtract what `agents.critic.PooledCritic` expects of a mask, and add the gradient of its mean.
+        patience: updates without a new highest smoothed reward, the mean over the last `window` updates, after which the policy
+            counts as converged; None spends the whole budget.
         hidden_sizes: nodes of the hidden layers of h_theta.
         device: where h_theta lives: "auto", "cpu", "cuda", ...
 
@@ -39,6 +46,9 @@ class ReinforceConfig:
     learning_rate: float = 0.001
     baseline: Literal["moving_average", "leave_one_out"] = "moving_average"
     window: int = 20
+    antithetic: bool = False
+    critic: bool = False
+    patience: int | None = None
     hidden_sizes: tuple[int, ...] = HIDDEN_SIZES
     device: str = "auto"
 
@@ -47,6 +57,8 @@ class ReinforceConfig:
             raise ValueError(f"baseline must be 'moving_average' or 'leave_one_out', got {self.baseline!r}")
         if self.window < 1 or not self.learning_rate > 0:
             raise ValueError(f"window must be at least 1 and learning_rate positive, got {self.window}, {self.learning_rate}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be None or at least 1, got {self.patience}")
 
 
 class Reinforce:
@@ -66,17 +78,22 @@ class Reinforce:
         self.network: ValueNetwork | None = None
 
     def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
-        """Run Algorithm 1 for num_trainings inner trainings, rounded down to whole updates of m; see `agents.base.Agent`.
+        """Run Algorithm 1 until convergence, for at most num_trainings inner trainings, rounded down to whole updates of m.
+
+        See `agents.base.Agent`.
 
         Raises:
-            ValueError: if the budget is below one update, or leave-one-out has only one trajectory to compare.
+            ValueError: if the budget is below one update, or there are too few trajectories to compare or to pair.
         """
         envs = as_vector_env(envs)
         config, m = self.config, envs.num_envs
         if num_trainings < m:
             raise ValueError(f"a budget of {num_trainings} trainings is below one update of m = {m}")
-        if config.baseline == "leave_one_out" and m < 2:
-            raise ValueError("the leave_one_out baseline needs at least 2 environments; use moving_average with one")
+        group = 2 if config.antithetic else 1  # trajectories that depend on each other
+        if m % group:
+            raise ValueError(f"antithetic masks come in pairs; m = {m} is odd")
+        if config.baseline == "leave_one_out" and m < 2 * group:
+            raise ValueError(f"the leave_one_out baseline needs at least {2 * group} environments, got {m}")
         device = resolve_device(config.device)
         generator = torch.Generator().manual_seed(self.seed)
         W = config.window
@@ -86,30 +103,42 @@ class Reinforce:
         base = 0.0  # Base = 0
         self.network = h
         adam = torch.optim.Adam(h.parameters(), lr=config.learning_rate)  # alpha
+        critic = PooledCritic(state.shape[-1], generator, device) if config.critic else None
+        progress = Progress(W, config.patience)
 
         for update in range(1, num_trainings // m + 1):
-            logits = h(torch.as_tensor(state, device=device))  # of h_theta(x_i, y_i, k_i), shape (m, B)
-            D_m = torch.bernoulli(torch.sigmoid(logits.detach()).cpu(), generator=generator)  # D^m as masks (m, B)
+            rows = torch.as_tensor(state, device=device)
+            logits = h(rows)  # of h_theta(x_i, y_i, k_i), shape (m, B)
+            p = torch.sigmoid(logits)
+            D_m = self._sample(p.detach().cpu(), generator)  # D^m as masks (m, B)
             # Train f_phi on D^b with Mix(D^m, D, N): R = -C * Loss. The state that comes back is the next D^b.
             state, reward, _, _, info = envs.step(D_m.numpy().astype(np.int8))
-            R = torch.as_tensor(reward, dtype=torch.float32, device=device)  # shape (m,)
+            D_m, R = D_m.to(device), torch.as_tensor(reward, dtype=torch.float32, device=device)  # (m, B), (m,)
 
+            Q = torch.zeros_like(R) if critic is None else critic.value(rows, D_m).detach()
+            mean_Q = torch.zeros_like(R) if critic is None else critic.value(rows, p)
+            advantage = R - Q
             if config.baseline == "leave_one_out":
-                advantage = R - (R.sum() - R) / (m - 1)
+                advantage -= _mean_of_others(advantage, group)
             else:
-                advantage = R - base  # -C * (Loss - Base): base is kept in units of the reward
-            log_pi = -bce_with_logits(logits, D_m.to(device), reduction="none").sum(dim=1)  # log pi_theta(D^m | D^b), (m,)
-            objective = (advantage * log_pi).mean()  # its gradient is Eq. 1
+                advantage -= base  # -C * (Loss - Base): base is kept in units of the reward
+            log_pi = -bce_with_logits(logits, D_m, reduction="none").sum(dim=1)  # log pi_theta(D^m | D^b), (m,)
+            objective = (advantage * log_pi + mean_Q).mean()  # its gradient is Eq. 1
             adam.zero_grad()
             (-objective).backward()
-            grad_norm = get_total_norm([p.grad for p in h.parameters() if p.grad is not None])
+            grad_norm = get_total_norm([w.grad for w in h.parameters() if w.grad is not None])
             adam.step()
-            base = (W - 1) / W * base + 1 / W * float(R.mean())
+            base = (W - 1) / W * base + 1 / W * float((R - Q).mean())
+            if critic is not None:
+                critic.fit(rows, D_m, R)
 
             metrics = _metrics(logits.detach(), D_m, R, base, float(grad_norm), info.get("final_info", {}))
+            metrics |= progress.update(float(R.mean()))
             self._log(metrics, update, trainings=update * m)
             if callback is not None:
                 callback(update * m, metrics)
+            if progress.converged:
+                break
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
@@ -126,6 +155,13 @@ class Reinforce:
             # A decided policy has logits whose sigmoids are all 1 in single precision; in double the best option is still told.
             return torch.sigmoid(logits.double()).cpu().numpy()
 
+    def _sample(self, p: Tensor, generator: torch.Generator) -> Tensor:
+        """Masks (m, B) of independent Bernoulli draws; antithetic ones use u for one trajectory and 1 - u for the next."""
+        if not self.config.antithetic:
+            return torch.bernoulli(p, generator=generator)
+        u = torch.rand(len(p) // 2, *p.shape[1:], generator=generator)
+        return (torch.stack([u, 1 - u], dim=1).flatten(0, 1) < p).float()
+
     def _log(self, metrics: dict[str, float], update: int, trainings: int) -> None:
         if self.logger is None:
             return
@@ -133,6 +169,35 @@ class Reinforce:
             self.logger.record(name, value)
         self.logger.record("trainings", trainings)
         self.logger.dump(update)
+
+
+class Progress:
+    """The stopping rule: has the smoothed reward, the mean over a window of updates, found no new height for long?"""
+
+    def __init__(self, window: int, patience: int | None) -> None:
+        self.patience, self.converged, self._since_best, self._best = patience, False, 0, -math.inf
+        self._recent: deque[float] = deque(maxlen=window)
+
+    def update(self, reward: float) -> dict[str, float]:
+        """Take the mean reward of an update; returns what to log."""
+        self._recent.append(reward)
+        smoothed = sum(self._recent) / len(self._recent)
+        if len(self._recent) == self._recent.maxlen:  # before, the mean of a few is too noisy to count
+            self._since_best = 0 if smoothed > self._best else self._since_best + 1
+            self._best = max(self._best, smoothed)
+        self.converged = self.patience is not None and self._since_best >= self.patience
+        return {
+            "convergence/smoothed_reward": smoothed,
+            "convergence/updates_since_best": self._since_best,
+            "convergence/converged": float(self.converged),
+        }
+
+
+def _mean_of_others(values: Tensor, group: int) -> Tensor:
+    """For each of m values the mean of those outside its own group of consecutive ones, shape (m,)."""
+    groups = values.unflatten(0, (-1, group)).sum(dim=1).repeat_interleave(group)
+    mean: Tensor = (values.sum() - groups) / (len(values) - group)
+    return mean
 
 
 def _metrics(

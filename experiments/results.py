@@ -73,9 +73,7 @@ class ResultStore:
         new = pd.DataFrame([{**row, **common} for row in rows], columns=list(COLUMNS))
         if self.path.exists():
             new = pd.concat([read_results(self.folder), new], ignore_index=True)
-        partial = self.path.with_suffix(".partial")
-        new.to_csv(partial, index=False)
-        partial.replace(self.path)
+        write_csv(new, self.path)
 
 
 def read_results(folder: Path) -> pd.DataFrame:
@@ -92,6 +90,13 @@ def read_results(folder: Path) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path} is not a result table: it lacks the columns {', '.join(missing)}")
     return frame
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write or replace a file in one go: whoever reads it never sees half of it."""
+    partial = path.with_suffix(".partial")
+    table.to_csv(partial, index=False)
+    partial.replace(path)
 
 
 def cell_folder(folder: Path, dataset: str, split_seed: int) -> Path:

@@ -1,0 +1,1 @@
+"""What training costs and what each reward buys; every figure is stored, and shown from what is stored."""

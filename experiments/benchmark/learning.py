@@ -1,0 +1,114 @@
+"""How good a plan REINFORCE has found after how many inner trainings: Algorithm 1 and its variants on equal budgets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+
+from agents import Reinforce, ReinforceConfig
+from experiments.results import write_csv
+from experiments.settings import PRESETS, Settings
+from mixrl_env import MixRLVectorEnv, fit_regressors
+from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
+
+CHECKPOINTS = (96, 256, 512, 1024, 1536)
+"""Inner trainings after which the plan is judged; whole updates of m = 16, and 512 is a third of the last."""
+_THRESHOLDS = 5
+_FINAL_TRAININGS = 3
+_STREAM = 5  # apart from the random numbers of learning and of the choice of the threshold
+
+
+def _masks(config: ReinforceConfig, num_envs: int = 16) -> Settings:
+    return replace(PRESETS["default"], num_envs=num_envs, reinforce=config)
+
+
+_LEAVE_ONE_OUT = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out")
+VARIANTS: dict[str, Settings] = {
+    # As printed: rewards from scratch to the early stop, m = 1. All others take the cheap rewards of the default preset.
+    "Algorithm 1": PRESETS["paper"],
+    "Algorithm 1, pre-trained rewards": _masks(ReinforceConfig(), num_envs=1),
+    "16 masks, moving average": _masks(ReinforceConfig(learning_rate=0.003)),
+    "16 masks, leave-one-out": _masks(_LEAVE_ONE_OUT),
+    "16 masks, antithetic": _masks(replace(_LEAVE_ONE_OUT, antithetic=True)),
+    "16 masks, critic": _masks(replace(_LEAVE_ONE_OUT, critic=True)),
+    "16 masks, antithetic, critic": _masks(replace(_LEAVE_ONE_OUT, antithetic=True, critic=True)),
+}
+
+
+def run_learning(folder: Path, variants: Sequence[str], splits: Sequence[int], report: Callable[[str], None]) -> None:
+    """Compute and store every variant on every split that is not stored yet, one file each."""
+    for split_seed in splits:
+        for name in variants:
+            path = folder / "learning" / f"{name.lower().replace(',', '').replace(' ', '-')}-split{split_seed}.csv"
+            if path.exists():
+                continue
+            rows = learn_and_judge(name, split_seed, report)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_csv(pd.DataFrame(rows), path)
+
+
+def read_learning(folder: Path) -> pd.DataFrame:
+    """All stored checkpoints: variant, split_seed, trainings, val_rmse, sampled_val_rmse, p_mean, num_rows, seconds."""
+    paths = sorted((folder / "learning").glob("*.csv"))
+    return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True) if paths else pd.DataFrame()
+
+
+def learn_and_judge(name: str, split_seed: int, report: Callable[[str], None]) -> list[dict[str, object]]:
+    """Run one variant to the last checkpoint, and judge its plan at each.
+
+    A plan is judged as it would be used: the threshold is chosen on the validation rows, then regressors are trained from
+    scratch with fresh random numbers. Test rows are not looked at.
+    """
+    settings = VARIANTS[name]
+    envs = gym.make_vec(
+        settings.env_id,
+        num_envs=settings.num_envs,
+        vectorization_mode="vector_entry_point",
+        split_seed=split_seed,
+        **settings.env_settings(),
+    )
+    assert isinstance(envs, MixRLVectorEnv)
+    problem, agent = envs.problem, Reinforce(settings.reinforce, seed=split_seed)
+    everything = problem.every_row_and_option()
+    rows: list[dict[str, object]] = []
+    sampled: list[float] = []
+    start, judging = time.monotonic(), 0.0
+
+    def judge(done: int, metrics: dict[str, float]) -> None:
+        nonlocal judging
+        sampled.append(metrics["env/val_rmse"])
+        if done not in CHECKPOINTS:
+            return
+        began = time.monotonic()
+        probabilities = agent.probabilities(problem.observe(everything)).reshape(len(problem.x_train), -1)
+        options = best_options(problem, probabilities)
+        candidates = threshold_candidates(options["probability"], _THRESHOLDS)
+        plans = [options[options["probability"] >= threshold] for threshold in candidates]
+        choice = choose_plan(problem, plans, settings.tuning_repeats, split_seed)
+        rngs = [np.random.default_rng([_STREAM, split_seed, repeat]) for repeat in range(_FINAL_TRAININGS)]
+        sets = [(choice.x, choice.y)] * _FINAL_TRAININGS
+        fitted = fit_regressors(sets, problem.x_val, problem.data.y_val, problem.config.regressor, rngs)
+        updates = max(1, 64 // settings.num_envs)
+        judging += time.monotonic() - began
+        rows.append(
+            {
+                "variant": name,
+                "split_seed": split_seed,
+                "trainings": done,
+                "val_rmse": float(np.sqrt(fitted.val_loss).mean()),
+                "sampled_val_rmse": float(np.mean(sampled[-updates:])),
+                "p_mean": metrics["policy/p_mean"],
+                "num_rows": len(choice.x),
+                "seconds": round(time.monotonic() - start - judging, 1),
+            }
+        )
+        report(f"split {split_seed}: {name}, {done} trainings, validation RMSE {rows[-1]['val_rmse']:.4f}")
+
+    agent.learn(envs, CHECKPOINTS[-1], judge)
+    return rows
