@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,9 @@ from sklearn.neighbors import NearestNeighbors
 from mixrl_env.data import FloatArray, IntArray
 
 SPACES = ("data", "label", "all")
+Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is."""
+_BLOCK_VALUES = 4_000_000  # candidates' values that are looked at at once: 32 MB
 
 
 class NeighborOption(NamedTuple):
@@ -57,32 +60,64 @@ def check_options(options: Sequence[NeighborOption | Sequence[object]], n: int) 
     return tuple(checked)
 
 
-def nearest_neighbors(points: FloatArray, k: int) -> IntArray:
+def nearest_neighbors(points: FloatArray, k: int, progress: Progress | None = None) -> IntArray:
     """The k nearest other rows of every row by Euclidean distance, nearest first.
 
     Exact: the search structure only proposes candidates, whose distances are then computed from the differences. Rows at
     the same distance come in the order of their index. A row is never its own neighbour, though its duplicates are.
 
+    Uses all cores, and memory in proportion to n (d + k).
+
     Args:
         points: shape (n, d).
         k: from 1 to n - 1.
+        progress: called with rows done and n, now and then.
 
     Returns:
         Row indices, shape (n, k).
     """
     n = len(points)
-    # Two more than k: the row itself, and one that shows whether the k-th distance is tied with the next.
-    distances, candidates = NearestNeighbors(n_neighbors=min(k + 2, n)).fit(points).kneighbors(points)
+    neighbors = np.empty((n, k), dtype=np.int64)
+    # Of rows with the same values only the first k + 1 can be somebody's neighbours: heavy ties cost nothing.
+    pool = _first_copies(points, k + 1)
+    search = NearestNeighbors(n_jobs=-1).fit(points[pool])
     # A search may round distances; rows closer together than the slack, far above its rounding, count as tied.
     slack = 1e-6 * float(np.linalg.norm(points, axis=1).max())
-    tied = distances[:, -1] - distances[:, min(k, n - 1)] <= slack
-    neighbors = np.empty((n, k), dtype=np.int64)
-    for row in range(n):
-        others = np.arange(n) if tied[row] else np.sort(candidates[row])
-        others = others[others != row]
-        distance = np.sqrt(np.sum(np.square(points[others] - points[row]), axis=1))
-        neighbors[row] = others[np.argsort(distance, kind="stable")[:k]]
+    rows = np.arange(n)
+    count = k + 2  # the row itself, and one that shows whether the k-th distance is tied with the next
+    while len(rows):
+        count = min(count, len(pool))
+        block = max(1, _BLOCK_VALUES // (count * points.shape[1]))
+        unsettled = []
+        for first in range(0, len(rows), block):
+            some = rows[first : first + block]
+            distances, found = search.kneighbors(points[some], count)
+            tied = distances[:, -1] - distances[:, min(k, count - 1)] <= slack
+            settled = ~tied | (count == len(pool))
+            neighbors[some[settled]] = _nearest(points, some[settled], pool[found[settled]], k)
+            unsettled.append(some[~settled])
+            if progress is not None:
+                progress(n - len(rows) + min(first + block, len(rows)) - sum(map(len, unsettled)), n)
+        rows, count = np.concatenate(unsettled), 4 * count  # look further where the k-th distance is tied
     return neighbors
+
+
+def _first_copies(points: FloatArray, count: int) -> IntArray:
+    """Indices of the rows that are not beyond the first `count` of their equals, ascending."""
+    _, group = np.unique(points, axis=0, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    rank = np.arange(len(points)) - np.repeat(starts, np.diff(starts, append=len(points)))
+    return np.sort(order[rank < count])
+
+
+def _nearest(points: FloatArray, rows: IntArray, candidates: IntArray, k: int) -> IntArray:
+    """The k nearest of each row's candidates (s, c), by distance computed from the differences, then by index."""
+    candidates = np.sort(candidates, axis=1)
+    distance = np.sqrt(np.sum(np.square(points[candidates] - points[rows, None]), axis=2))
+    distance[candidates == rows[:, None]] = np.inf  # never its own neighbour
+    nearest = np.argsort(distance, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(candidates, nearest, axis=1)
 
 
 class NeighborTable:
@@ -92,6 +127,7 @@ class NeighborTable:
         x: features in which data distance is measured, shape (n, d).
         y: labels in which label distance is measured, shape (n, e).
         options: the list N of (space, k).
+        progress: see `nearest_neighbors`; called for one space after the other.
 
     Attributes:
         options: the checked options, in the given order; an option index refers to this order.
@@ -100,7 +136,13 @@ class NeighborTable:
         ValueError: see `check_options`.
     """
 
-    def __init__(self, x: FloatArray, y: FloatArray, options: Sequence[NeighborOption | Sequence[object]]) -> None:
+    def __init__(
+        self,
+        x: FloatArray,
+        y: FloatArray,
+        options: Sequence[NeighborOption | Sequence[object]],
+        progress: Progress | None = None,
+    ) -> None:
         n = len(x)
         self.options = check_options(options, n)
         self._k = np.array([n - 1 if space == "all" else k for space, k in self.options])
@@ -109,7 +151,7 @@ class NeighborTable:
         self._tables: dict[int, IntArray] = {}
         for code, points in ((0, x), (1, y)):
             if np.any(self._space == code):
-                self._tables[code] = nearest_neighbors(points, int(self._k[self._space == code].max()))
+                self._tables[code] = nearest_neighbors(points, int(self._k[self._space == code].max()), progress)
 
     def pairs(self, rows: npt.NDArray[np.integer], options: npt.NDArray[np.integer]) -> tuple[IntArray, IntArray]:
         """All pairs (i, j) to mix when rows[s] is mixed with its neighbours by option index options[s].
