@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows, forward, kernel_problem
+from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows, forward, kernel_problem, stack_size
 from mixrl_env.data import FloatArray, IntArray
 
 
@@ -36,6 +36,7 @@ class RegressorConfig:
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
         backend: "torch", "native" (the C kernel; needs a CPU and a C compiler) or "auto" (native where it works, else torch).
             Both take the same steps; their numbers differ by rounding.
+        max_stack: most regressors that are trained at once; None chooses by cores, cache and device.
 
     Raises:
         ValueError: for a value out of its range, or a backend that does not work here.
@@ -51,6 +52,7 @@ class RegressorConfig:
     dtype: str = "float32"
     device: str = "auto"
     backend: Literal["auto", "native", "torch"] = "auto"
+    max_stack: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.hidden_sizes, Sequence):
@@ -60,6 +62,8 @@ class RegressorConfig:
         counts |= {f"hidden_sizes[{layer}]": size for layer, size in enumerate(self.hidden_sizes)}
         if self.patience is not None:
             counts["patience"] = self.patience
+        if self.max_stack is not None:
+            counts["max_stack"] = self.max_stack
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"RegressorConfig.{name} must be a whole number of at least 1, got {value!r}")
@@ -179,7 +183,7 @@ def fit_regressors(
     rngs: Sequence[np.random.Generator],
     initial: Sequence[list[Tensor]] | None = None,
 ) -> FittedRegressors:
-    """Train M regressors with Adam on the mean squared error, all at once.
+    """Train M regressors with Adam on the mean squared error, as many at once as `config.max_stack` says.
 
     Args:
         train_sets: M pairs of features (n_m, d) and labels (n_m, e); the n_m may differ.
@@ -196,6 +200,34 @@ def fit_regressors(
         raise ValueError("every training set needs at least one row")
     if initial is None:
         initial = [initial_weights(x_val.shape[1], y_val.shape[1], config, rng) for rng in rngs]
+    at_once = config.max_stack or stack_size(
+        config.shape(x_val.shape[1], y_val.shape[1]),
+        getattr(torch, config.dtype).itemsize,
+        config.resolve_backend(),
+        resolve_device(config.device),
+    )
+    stacks = [
+        _fit_stack(train_sets[m : m + at_once], x_val, y_val, config, rngs[m : m + at_once], initial[m : m + at_once])
+        for m in range(0, len(train_sets), at_once)
+    ]
+    return FittedRegressors(
+        [torch.cat(parts) for parts in zip(*(stack.weights for stack in stacks), strict=True)],
+        np.concatenate([stack.val_loss for stack in stacks]),
+        np.concatenate([stack.train_steps for stack in stacks]),
+        np.concatenate([stack.diverged for stack in stacks]),
+        config,
+    )
+
+
+def _fit_stack(
+    train_sets: Sequence[tuple[FloatArray, FloatArray]],
+    x_val: FloatArray,
+    y_val: FloatArray,
+    config: RegressorConfig,
+    rngs: Sequence[np.random.Generator],
+    initial: Sequence[list[Tensor]],
+) -> FittedRegressors:
+    """Train M regressors together; see `fit_regressors`."""
     dtype = getattr(torch, config.dtype)
     weights = [torch.cat(stack).to(dtype) for stack in zip(*initial, strict=True)]
 

@@ -3,6 +3,7 @@
 from mixrl_env.backends.base import NetworkShape, Stack, TrainingRows
 from mixrl_env.backends.compiler import kernel_problem
 from mixrl_env.backends.native_stack import NativeStack
+from mixrl_env.backends.sizing import stack_size
 from mixrl_env.backends.torch_stack import TorchStack, forward
 
-__all__ = ["NativeStack", "NetworkShape", "Stack", "TorchStack", "TrainingRows", "forward", "kernel_problem"]
+__all__ = ["NativeStack", "NetworkShape", "Stack", "TorchStack", "TrainingRows", "forward", "kernel_problem", "stack_size"]
