@@ -10,6 +10,9 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from experiments.benchmark.learning import VARIANTS, learning_table, read_learning, run_learning
+from experiments.benchmark.plots import draw_benchmark
+from experiments.benchmark.run import TITLES, Part, measure, shown, stored_tables
 from experiments.figures import draw_figures, draw_idea
 from experiments.reproduce import default_folder, run_study
 from experiments.results import ResultStore, cell_folder
@@ -80,6 +83,44 @@ def figures(results: ResultsFolder) -> None:
         print(path)
 
 
+def benchmark(
+    parts: Annotated[tuple[Part, ...], tyro.conf.Positional] = ("throughput", "overhead", "scale", "cuda"),
+    splits: tuple[int, ...] = (0, 1, 2, 3, 4),
+    out: Path = Path("runs/benchmark"),
+    show: bool = False,
+) -> None:
+    """Measure what the inner training costs and what each reward buys, store it, and show all that is stored.
+
+    Every figure compares things that were timed in turn in one run; let the machine be idle besides. The part "learning"
+    compares REINFORCE and its variants over splits: hours, stored split by split, resumed by the same command.
+
+    Args:
+        parts: what to measure: throughput, overhead, scale, cuda, learning.
+        splits: of the part "learning".
+        out: folder of the results; results/benchmark holds those of the documentation.
+        show: measure nothing, show what is stored.
+    """
+    console = Console()
+    command = shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
+    with console.status("") as status:
+        for part in () if show else parts:
+            if part == "learning":
+                run_learning(out, list(VARIANTS), splits, console.print)
+            else:
+                measure(part, out, command, status.update)
+    stored, learned = stored_tables(out), read_learning(out)
+    for name, table in stored.items():
+        if len(table):
+            console.print(to_rich(TITLES[name], shown(table), console.width), "")
+        else:
+            console.print(f"{TITLES[name]}: no CUDA device here, nothing measured\n")
+    if len(learned):
+        title = "Validation RMSE of the plan after so many inner trainings, against Algorithm 1 at its end"
+        console.print(to_rich(title, learning_table(learned), console.width), "")
+    for path in draw_benchmark(stored, learned, out / "figures"):
+        console.print(f"figure  {path}", soft_wrap=True)
+
+
 def idea(out: Path = Path("docs/idea.png")) -> None:
     """Draw the idea of the paper (Fig. 1) on a one-dimensional function.
 
@@ -91,7 +132,7 @@ def idea(out: Path = Path("docs/idea.png")) -> None:
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = {verb.__name__: verb for verb in (reproduce, tables, figures, idea)}
+    verbs = {verb.__name__: verb for verb in (reproduce, tables, figures, benchmark, idea)}
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="python -m experiments", description=__doc__)
     except (ValueError, OSError) as error:

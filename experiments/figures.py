@@ -36,11 +36,11 @@ def draw_figures(folder: Path) -> list[Path]:
         curves = {split: curve for split in splits if (curve := read_curve(folder, dataset, split)) is not None}
         plans = {split: plan for split in splits if (plan := _read_plan(folder, dataset, split)) is not None}
         if curves:
-            written.append(_save(_learning_curves(curves), out / f"{dataset}_learning_curve.png"))
+            written.append(save_figure(_learning_curves(curves), out / f"{dataset}_learning_curve.png"))
         if plans:
             sizes = {split: len(load_dataset(dataset, split).x_train) for split in plans}
-            written.append(_save(_option_histogram(plans, sizes), out / f"{dataset}_k_histogram.png"))
-        written.append(_save(_method_comparison(results[results["dataset"] == dataset]), out / f"{dataset}_methods.png"))
+            written.append(save_figure(_option_histogram(plans, sizes), out / f"{dataset}_k_histogram.png"))
+        written.append(save_figure(_method_comparison(results[results["dataset"] == dataset]), out / f"{dataset}_methods.png"))
     return written
 
 
@@ -142,7 +142,7 @@ def draw_idea(path: Path) -> Path:
         axes.set(title=f"{title}\nlabel error of mixed rows: {error:.2f} RMSE", xlabel="feature")
     figure.axes[0].set_ylabel("label")
     figure.axes[0].legend(frameon=False, fontsize=8, loc="upper left")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
@@ -150,7 +150,8 @@ def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | No
     return pd.read_csv(path) if path.exists() else None
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure; returns its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     return path

@@ -14,6 +14,7 @@ import pandas as pd
 from agents import Reinforce, ReinforceConfig
 from experiments.results import write_csv
 from experiments.settings import PRESETS, Settings
+from experiments.tables import paired_difference
 from mixrl_env import MixRLVectorEnv, fit_regressors
 from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
 
@@ -57,6 +58,26 @@ def read_learning(folder: Path) -> pd.DataFrame:
     """All stored checkpoints: variant, split_seed, trainings, val_rmse, sampled_val_rmse, p_mean, num_rows, seconds."""
     paths = sorted((folder / "learning").glob("*.csv"))
     return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True) if paths else pd.DataFrame()
+
+
+def learning_table(stored: pd.DataFrame) -> pd.DataFrame:
+    """Validation RMSE of each variant's plan at each checkpoint, as the paired difference to Algorithm 1 at its last.
+
+    Difference and 95% interval over the splits that both have; negative is better than Algorithm 1 at its end.
+    """
+    if "Algorithm 1" not in set(stored["variant"]):
+        return pd.DataFrame()
+    by_split = {key: rows.set_index("split_seed")["val_rmse"] for key, rows in stored.groupby(["variant", "trainings"])}
+    reference = by_split["Algorithm 1", max(CHECKPOINTS)]
+    rows = []
+    for variant in VARIANTS:
+        row = {"Variant": variant}
+        for trainings in CHECKPOINTS:
+            if (variant, trainings) in by_split:
+                ours, theirs = by_split[variant, trainings].align(reference, join="inner")
+                row |= {"Splits": str(len(ours)), str(trainings): paired_difference(ours.tolist(), theirs.tolist()).text}
+        rows.append(row)
+    return pd.DataFrame(rows).dropna()
 
 
 def learn_and_judge(name: str, split_seed: int, report: Callable[[str], None]) -> list[dict[str, object]]:

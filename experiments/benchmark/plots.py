@@ -1,0 +1,95 @@
+"""Plots of the stored benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.figures import save_figure
+from experiments.tables import paired_difference
+
+_COLOURS = {"plain": "#8a8a8a", "floor": "#3a3a3a", "torch": "#d9772b", "native": "#1f6fb4"}
+_LABELS = {
+    "plain": "plain loop, torch.optim.Adam",
+    "floor": "torch's products and Adam alone",
+    "torch": "fit_regressors, torch",
+    "native": "fit_regressors, C kernel",
+}
+
+
+def draw_benchmark(tables: Mapping[str, pd.DataFrame], learning: pd.DataFrame, out: Path) -> list[Path]:
+    """Draw what is stored; returns the files written."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    if "throughput" in tables:
+        written.append(save_figure(_throughput(tables["throughput"]), out / "throughput.png"))
+    if "step_cost" in tables:
+        written.append(save_figure(_step_cost(tables["step_cost"]), out / "step_cost.png"))
+    if len(learning):
+        written.append(save_figure(_learning(learning), out / "learning.png"))
+    return written
+
+
+def _throughput(table: pd.DataFrame) -> Figure:
+    """Model-steps per second against M, one panel a size."""
+    sizes = list(table["size"].unique())
+    figure = Figure(figsize=(4.6 * len(sizes), 3.6), layout="constrained")
+    for axes, size in zip(figure.subplots(1, len(sizes), squeeze=False)[0], sizes, strict=True):
+        rows = table[table["size"] == size]
+        for training, curve in rows.groupby("training", sort=False):
+            rate = 1000 / curve["ms_per_step"]
+            if training in ("plain", "floor"):
+                axes.axhline(rate.iloc[0], color=_COLOURS[training], linestyle=":", label=_LABELS[training])
+            else:
+                axes.plot(curve["M"], rate, "o-", color=_COLOURS[str(training)], label=_LABELS[str(training)])
+        stacks = sorted(rows["M"].unique())
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(stacks, [str(m) for m in stacks])
+        axes.set(title=f"{size} size", xlabel="regressors at once, M", ylim=(0, None))
+        axes.set_ylabel("model-steps per second")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def _step_cost(table: pd.DataFrame) -> Figure:
+    """Seconds of an environment step against the size of the training set."""
+    figure = Figure(figsize=(4.6, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(table["n_train"], table["seconds"], "o-", color=_COLOURS["native"])
+    axes.set_xscale("log")
+    axes.set(title="16 masks, B = 200 rows", xlabel="training rows", ylabel="seconds a step", ylim=(0, None))
+    return figure
+
+
+def _learning(table: pd.DataFrame) -> Figure:
+    """Validation RMSE of each variant's augmented set, as the difference to its own split's mean over all variants.
+
+    Splits differ far more than variants; without their means the plot would show the splits.
+    """
+    figure = Figure(figsize=(8.5, 4), layout="constrained")
+    axes = figure.subplots()
+    variants = list(table["variant"].unique())
+    split_mean = table.groupby("split_seed")["val_rmse"].transform("mean")
+    relative = table.assign(relative=table["val_rmse"] - split_mean)
+    for place, variant in enumerate(variants):
+        rows = relative[relative["variant"] == variant]
+        steps = sorted(rows["trainings"].unique())
+        values = [rows.loc[rows["trainings"] == n, "relative"].to_list() for n in steps]
+        intervals = [paired_difference(v, [0.0] * len(v)) for v in values]
+        x = np.array(steps) * 2 ** ((place - len(variants) / 2) / 30)  # side by side
+        means = np.array([interval.mean for interval in intervals])
+        errors = np.nan_to_num([[i.mean - i.low for i in intervals], [i.high - i.mean for i in intervals]])
+        label = f"{variant} ({rows['split_seed'].nunique()} splits)"
+        axes.errorbar(x, means, yerr=errors, fmt="o-", markersize=3, linewidth=1.2, elinewidth=0.6, label=label)
+    axes.axhline(0, color="#8a8a8a", linewidth=0.8, linestyle=":")
+    axes.set_xscale("log", base=2)
+    steps = sorted(table["trainings"].unique())
+    axes.set_xticks(steps, [str(n) for n in steps])
+    axes.set(xlabel="inner trainings", ylabel="validation RMSE, difference to the split's mean", title="The plan found so far")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    return figure

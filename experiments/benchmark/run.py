@@ -1,0 +1,58 @@
+"""Run the parts of the benchmark, store each with the machine and the command, and read them back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from experiments.benchmark.overhead import around_training, wasted_steps
+from experiments.benchmark.scale import neighbor_table, step_cost
+from experiments.benchmark.throughput import cuda_throughput, throughput
+from experiments.benchmark.timing import machine
+from experiments.results import write_csv
+
+Part = Literal["throughput", "overhead", "scale", "cuda", "learning"]
+Report = Callable[[str], None]
+
+MEASUREMENTS: dict[str, dict[str, Callable[[Report], pd.DataFrame]]] = {
+    "throughput": {"throughput": throughput},
+    "overhead": {"wasted": wasted_steps, "around": around_training},
+    "scale": {"step_cost": step_cost, "neighbors": neighbor_table},
+    "cuda": {"cuda": cuda_throughput},
+}
+TITLES = {
+    "throughput": "Inner training: one model's step",
+    "wasted": "Model-steps spent after stopping",
+    "around": "Around the training: one update of the default agent",
+    "step_cost": "One step of 16 masks, B = 200",
+    "neighbors": "Neighbour table",
+    "cuda": "Inner training on a GPU",
+}
+
+
+def measure(part: str, folder: Path, command: str, report: Report) -> None:
+    """Run one part and replace what is stored of it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, work in MEASUREMENTS[part].items():
+        table = work(report).assign(machine=json.dumps(machine()), command=command)
+        write_csv(table, folder / f"{name}.csv")
+
+
+def stored_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """What is stored of each measurement, by its name in TITLES; those never run are left out."""
+    return {name: pd.read_csv(folder / f"{name}.csv") for name in TITLES if (folder / f"{name}.csv").exists()}
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """A stored table as people read it: three digits, no machine and command."""
+
+    def text(value: object) -> str:
+        if isinstance(value, float):
+            return "" if pd.isna(value) else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+        return str(value)
+
+    return table.drop(columns=["machine", "command"]).map(text)
