@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixrl_env import NeighborOption, NeighborTable
+from mixrl_env import NeighborOption, NeighborTable, neighbors
 from mixrl_env.neighbors import DEFAULT_OPTIONS, nearest_neighbors
 
 # The machine may be busy: no deadlines. The examples are the same in every run.
@@ -146,3 +146,40 @@ def test_options_that_are_refused(options: list[Any], message: str) -> None:
     assert NeighborTable(points, points, [("data", 4), ("label", 1)]).options  # the limits themselves are fine
     with pytest.raises(ValueError, match=message):
         NeighborTable(points, points, options)
+
+
+@pytest.mark.parametrize("d", [1, 3, 20])
+def test_blocks_and_ties_do_not_matter(d: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(d)
+    points = rng.integers(0, 3, size=(200, d)).astype(float)
+    whole = nearest_neighbors(points, 5)
+    monkeypatch.setattr(neighbors, "_BLOCK_VALUES", 100)
+    assert np.array_equal(nearest_neighbors(points, 5), whole)
+
+
+def test_heavy_ties_are_searched_among_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Ratings from 1 to 5 in 3,000 rows: of each rating only k + 1 rows can be anybody's neighbours.
+    points = np.random.default_rng(0).integers(1, 6, size=(3000, 1)).astype(float)
+    fitted: list[int] = []
+
+    class Counted(neighbors.NearestNeighbors):  # type: ignore[misc]
+        def fit(self, rows: np.ndarray) -> Any:
+            fitted.append(len(rows))
+            return super().fit(rows)
+
+    monkeypatch.setattr(neighbors, "NearestNeighbors", Counted)
+    table = nearest_neighbors(points, 16)
+    assert fitted == [5 * 17]
+    for row in (0, 1500, 2999):
+        same = [j for j in np.flatnonzero(points[:, 0] == points[row, 0]) if j != row]
+        assert table[row].tolist() == same[:16]
+
+
+def test_progress_rises_to_the_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_BLOCK_VALUES", 100)
+    for points in (np.random.default_rng(0).normal(size=(100, 3)), np.indices((10, 10)).reshape(2, 100).T.astype(float)):
+        seen: list[tuple[int, int]] = []
+        nearest_neighbors(points, 4, lambda done, of, seen=seen: seen.append((done, of)))
+        assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+        assert seen[-1] == (100, 100)
+        assert len(seen) > 3

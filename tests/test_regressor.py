@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mixrl_env import FittedRegressors, RegressorConfig, fit_regressors
-from mixrl_env.backends import NativeStack, TorchStack
+from mixrl_env.backends import NativeStack, NetworkShape, TorchStack, stack_size
 from mixrl_env.regressor import Minibatches, initial_weights
 from tests.backends import BACKENDS
 
@@ -234,3 +234,25 @@ def test_cuda_agrees_with_the_cpu(layer_norm: bool, small: RegressorConfig) -> N
     assert np.array_equal(on_cpu.train_steps, on_cuda.train_steps)
     np.testing.assert_allclose(on_cuda.val_loss, on_cpu.val_loss, rtol=1e-4)
     np.testing.assert_allclose(on_cuda.predict(X_VAL), on_cpu.predict(X_VAL), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("max_stack", [1, 2])
+def test_how_many_are_trained_at_once_does_not_matter(small: RegressorConfig, max_stack: int) -> None:
+    sets, _ = make_jobs(3, small)
+    together, apart = fit(sets, replace(small, max_stack=3)), fit(sets, replace(small, max_stack=max_stack))
+    assert together.train_steps.tolist() == apart.train_steps.tolist()
+    np.testing.assert_allclose(together.val_loss, apart.val_loss, rtol=1e-6)
+    np.testing.assert_allclose(together.predict(X_VAL), apart.predict(X_VAL), rtol=1e-6, atol=1e-9)
+
+
+def test_stack_size_knows_cores_cache_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    no2, synthetic = NetworkShape((7, 512, 256, 1), False), NetworkShape((226, 2048, 1024, 512, 256, 4), True)
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert stack_size(no2, 4, "native", cpu) == 16
+    huge = NetworkShape((10_000, 10_000, 1), False)
+    assert stack_size(huge, 4, "native", cpu) == 2  # never fewer than threads
+    assert stack_size(no2, 4, "torch", cpu) > stack_size(synthetic, 4, "torch", cpu) >= 1
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**37, 2**37))
+    assert stack_size(no2, 4, "torch", torch.device("cuda")) == 1024
+    assert 100 < stack_size(synthetic, 4, "torch", torch.device("cuda")) < 1024

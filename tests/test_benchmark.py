@@ -1,0 +1,135 @@
+"""The benchmark on sizes of moments: what it compares is the same work, what it stores can be read back and drawn."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments.benchmark import learning, overhead, plain, scale, throughput
+from experiments.benchmark.learning import learning_table, read_learning
+from experiments.benchmark.plain import SIZES, Floor, sequential
+from experiments.benchmark.run import MEASUREMENTS, measure, shown, stored_tables
+from experiments.benchmark.timing import peak_memory_mb, ratio, time_in_turn
+from experiments.settings import PRESETS
+from mixrl_env import RegressorConfig
+from mixrl_env.backends import forward
+from mixrl_env.regressor import initial_weights
+from tests.test_experiments import run
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes and rounds that take moments."""
+    config = RegressorConfig(hidden_sizes=(8,), batch_size=4)
+    sizes = {"NO2": plain.Size(config, 2, 1, 20, 10), "Synthetic": plain.Size(replace(config, layer_norm=True), 3, 2, 20, 10)}
+    for module in (plain, throughput, overhead):
+        monkeypatch.setattr(module, "SIZES", sizes)
+    monkeypatch.setattr(throughput, "ROUNDS", 2)
+    monkeypatch.setattr(throughput, "STACKS", {"NO2": (1, 2), "Synthetic": (1,)})
+    monkeypatch.setattr(throughput, "peak_memory_mb", lambda *_: 1.0)
+    monkeypatch.setattr(scale, "peak_memory_mb", lambda *_: 1.0)
+    monkeypatch.setattr(scale, "TRAINING_ROWS", (200, 400))
+    monkeypatch.setattr(scale, "TABLE_ROWS", 300)
+    monkeypatch.setattr(scale, "_ROUNDS", 1)
+    monkeypatch.setattr(overhead, "PRESETS", {"default": PRESETS["smoke"]})
+
+
+@pytest.mark.usefixtures("tiny")
+def test_every_part_is_stored_shown_and_drawn(tmp_path: Path) -> None:
+    done = run("benchmark", "throughput", "overhead", "scale", "cuda", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    tables = stored_tables(tmp_path)
+    assert set(tables) == {name for works in MEASUREMENTS.values() for name in works}
+    timed = tables["throughput"]
+    assert set(timed["training"]) >= {"plain", "floor", "torch"}
+    assert timed.loc[timed["training"] == "plain", "times_plain"].to_list() == [1.0, 1.0]
+    assert timed.loc[timed["training"] == "floor", "times_floor"].to_list() == [1.0, 1.0]
+    assert (tables["wasted"]["share_after_stopping"] == 0).all()
+    assert tables["wasted"]["first_stop"].lt(tables["wasted"]["last_stop"]).all()  # so there was something to waste
+    assert tables["around"]["share_around_training"].between(0, 1).all()
+    assert tables["step_cost"]["n_train"].to_list() == [200, 400]
+    assert tables["neighbors"]["same_neighbors"].to_list() == [1.0, 1.0]
+    assert len(tables["cuda"]) == 0 or torch.cuda.is_available()
+    assert json.loads(timed["machine"].iloc[0])["torch"] == torch.__version__
+    assert timed["command"].str.contains("experiments benchmark throughput").all()
+    for name in ("throughput", "step_cost"):
+        assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 1000
+    assert "Neighbour table" in done.stdout
+    again = run("benchmark", "--show", "--out", tmp_path)
+    assert "times_plain" in again.stdout
+
+
+def test_a_part_that_fails_leaves_what_was_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = pd.DataFrame({"x": [1.5], "machine": "{}", "command": "c"})
+    kept.to_csv(tmp_path / "cuda.csv", index=False)
+
+    def broken(_: object) -> pd.DataFrame:
+        raise RuntimeError("out of power")
+
+    monkeypatch.setitem(MEASUREMENTS, "cuda", {"cuda": broken})
+    with pytest.raises(RuntimeError, match="out of power"):
+        measure("cuda", tmp_path, "c", print)
+    assert shown(stored_tables(tmp_path)["cuda"]).to_dict("list") == {"x": ["1.5"]}
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+def test_the_plain_network_is_the_one_that_is_trained(name: str) -> None:
+    size = SIZES[name]
+    network = sequential(size.shape)
+    weights = initial_weights(size.num_features, size.num_targets, size.config, np.random.default_rng(0))
+    assert sum(p.numel() for p in network.parameters()) == size.shape.num_parameters()
+    with torch.no_grad():
+        for parameter, weight in zip(network.parameters(), weights, strict=True):
+            parameter.copy_(weight[0].T if parameter.ndim == 2 else weight[0, 0])
+        x = torch.randn(1, 5, size.num_features)
+        torch.testing.assert_close(network(x[0]), forward(weights, x, size.shape)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_the_floor_has_the_products_of_a_step() -> None:
+    floor = Floor(SIZES["NO2"], 2)
+    flops = sum(2 * left[0].numel() * right.shape[-1] for left, right, _ in floor.products)
+    # Forward and both gradients; no gradient is needed for the rows themselves.
+    assert flops == 32 * 2 * (3 * (7 * 512 + 512 * 256 + 256) - 7 * 512)
+
+
+def test_works_take_turns_and_ratios_are_within_a_round() -> None:
+    calls: list[str] = []
+    seconds = time_in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2, lambda _: None)
+    assert calls == ["a", "b"] * 3  # one round to warm up
+    assert [len(values) for values in seconds.values()] == [2, 2]
+    assert ratio([2.0, 30.0, 4.0], [1.0, 10.0, 4.0]) == 2.0
+
+
+def _hold(megabytes: int) -> None:
+    np.ones(megabytes * 2**17)
+
+
+def test_peak_memory_is_that_of_the_work_alone() -> None:
+    ballast = np.ones(2**26)  # 512 MB here are not the other process's
+    small, large = peak_memory_mb(_hold, 1), peak_memory_mb(_hold, 300)
+    assert 250 < large - small < 350
+    assert ballast.sum() > 0
+
+
+def test_learning_is_stored_by_variant_and_split_and_not_computed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = replace(PRESETS["smoke"], trainings=8)
+    monkeypatch.setattr(learning, "VARIANTS", {"Algorithm 1": fast, "two masks": fast})
+    monkeypatch.setattr(learning, "CHECKPOINTS", (4, 8))
+    said: list[str] = []
+    learning.run_learning(tmp_path, ["Algorithm 1", "two masks"], [0], said.append)
+    assert len(said) == 4
+    learning.run_learning(tmp_path, ["Algorithm 1", "two masks"], [0], said.append)
+    assert len(said) == 4
+    stored = read_learning(tmp_path)
+    assert stored["trainings"].to_list() == [4, 8] * 2
+    table = learning_table(stored).set_index("Variant")
+    assert table.loc["Algorithm 1", "8"] == "+0.0000"
+    assert table.loc["two masks", "4"] == table.loc["Algorithm 1", "4"]
