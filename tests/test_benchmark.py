@@ -31,6 +31,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (plain, throughput, overhead):
         monkeypatch.setattr(module, "SIZES", sizes)
     monkeypatch.setattr(throughput, "ROUNDS", 2)
+    monkeypatch.setattr(overhead, "train", lambda name, backend, m: throughput.train(name, backend, 2))
     monkeypatch.setattr(throughput, "STACKS", {"NO2": (1, 2), "Synthetic": (1,)})
     monkeypatch.setattr(throughput, "peak_memory_mb", lambda *_: 1.0)
     monkeypatch.setattr(scale, "peak_memory_mb", lambda *_: 1.0)

@@ -14,10 +14,11 @@ import pandas as pd
 
 from agents import Reinforce
 from experiments.benchmark.plain import SIZES
-from experiments.benchmark.throughput import backends
+from experiments.benchmark.throughput import backends, train
 from experiments.settings import PRESETS
-from mixrl_env import FittedRegressors, fit_regressors
+from mixrl_env import fit_regressors
 from mixrl_env.backends import NativeStack, TorchStack
+from mixrl_env.regressor import Minibatches
 
 _UPDATES = 10
 _STACK = 16
@@ -53,29 +54,60 @@ def wasted_steps(report: Callable[[str], None]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def training_profile(report: Callable[[str], None]) -> pd.DataFrame:
+    """Where the time of fit_regressors goes, as shares: steps, looks at the validation rows, minibatch indices, all else."""
+    rows = []
+    for size_name, m in (("NO2", 16), ("Synthetic", 8)):
+        for backend in backends():
+            report(f"profile: {size_name} size, {backend}")
+            stack = NativeStack if backend == "native" else TorchStack
+            spent = {"steps": 0.0, "looks": 0.0, "indices": 0.0}
+            train(size_name, backend, m)  # warm-up
+            start = time.perf_counter()
+            with (
+                patch.object(stack, "advance", _timed(stack.advance, spent, "steps")),
+                patch.object(stack, "losses", _timed(stack.losses, spent, "looks")),
+                patch.object(Minibatches, "take", _timed(Minibatches.take, spent, "indices")),
+            ):
+                train(size_name, backend, m)
+            total = time.perf_counter() - start
+            shares = {name: seconds / total for name, seconds in spent.items()}
+            rows.append({"size": size_name, "training": backend, "M": m, **shares, "else": 1 - sum(shares.values())})
+    return pd.DataFrame(rows)
+
+
+def _timed(method: Any, spent: dict[str, float], name: str) -> Any:
+    """The method, adding its seconds to spent[name]."""
+
+    def timed(*arguments: Any) -> Any:
+        start = time.perf_counter()
+        result = method(*arguments)
+        spent[name] += time.perf_counter() - start
+        return result
+
+    return timed
+
+
 def around_training(report: Callable[[str], None]) -> pd.DataFrame:
     """Share of the default agent's time on NO2 outside fit_regressors: batches, observations, mixing, the update of h."""
     settings = PRESETS["default"]
     envs = gym.make_vec(
         settings.env_id, num_envs=settings.num_envs, vectorization_mode="vector_entry_point", **settings.env_settings()
     )
-    training: list[float] = []
-
-    def timed(*arguments: Any) -> FittedRegressors:
-        start = time.perf_counter()
-        fitted = fit_regressors(*arguments)
-        training.append(time.perf_counter() - start)
-        return fitted
+    spent = {"training": 0.0}
 
     def progress(done: int, _: dict[str, float]) -> None:
         report(f"around the training: {done} trainings")
 
     agent = Reinforce(settings.reinforce)
-    with patch("mixrl_env.problem.fit_regressors", timed):
-        agent.learn(envs, settings.num_envs)  # warm-up
-        training.clear()
+    agent.learn(envs, settings.num_envs)  # warm-up
+    with patch("mixrl_env.problem.fit_regressors", _timed(fit_regressors, spent, "training")):
         start = time.perf_counter()
         agent.learn(envs, _UPDATES * settings.num_envs, progress)
         total = time.perf_counter() - start
-    row = {"m": settings.num_envs, "seconds_per_update": total / _UPDATES, "share_around_training": 1 - sum(training) / total}
+    row = {
+        "m": settings.num_envs,
+        "seconds_per_update": total / _UPDATES,
+        "share_around_training": 1 - spent["training"] / total,
+    }
     return pd.DataFrame([row])

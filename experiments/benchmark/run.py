@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from experiments.benchmark.overhead import around_training, wasted_steps
+from experiments.benchmark.overhead import around_training, training_profile, wasted_steps
 from experiments.benchmark.scale import neighbor_table, step_cost
 from experiments.benchmark.throughput import cuda_throughput, throughput
 from experiments.benchmark.timing import machine
@@ -20,12 +20,13 @@ Report = Callable[[str], None]
 
 MEASUREMENTS: dict[str, dict[str, Callable[[Report], pd.DataFrame]]] = {
     "throughput": {"throughput": throughput},
-    "overhead": {"wasted": wasted_steps, "around": around_training},
+    "overhead": {"profile": training_profile, "wasted": wasted_steps, "around": around_training},
     "scale": {"step_cost": step_cost, "neighbors": neighbor_table},
     "cuda": {"cuda": cuda_throughput},
 }
 TITLES = {
     "throughput": "Inner training: one model's step",
+    "profile": "Where the time of fit_regressors goes",
     "wasted": "Model-steps spent after stopping",
     "around": "Around the training: one update of the default agent",
     "step_cost": "One step of 16 masks, B = 200",
