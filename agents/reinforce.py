@@ -71,11 +71,14 @@ class Reinforce:
 
     Attributes:
         network: h_theta; None before `learn`.
+        trainings: inner trainings that `learn` has spent.
+        converged: whether it stopped because the smoothed reward made no progress, before the budget was spent.
     """
 
     def __init__(self, config: ReinforceConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
         self.config, self.seed, self.logger = config or ReinforceConfig(), seed, logger
         self.network: ValueNetwork | None = None
+        self.trainings, self.converged = 0, False
 
     def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Run Algorithm 1 until convergence, for at most num_trainings inner trainings, rounded down to whole updates of m.
@@ -135,6 +138,7 @@ class Reinforce:
             metrics = _metrics(logits.detach(), D_m, R, base, float(grad_norm), info.get("final_info", {}))
             metrics |= progress.update(float(R.mean()))
             self._log(metrics, update, trainings=update * m)
+            self.trainings, self.converged = update * m, progress.converged
             if callback is not None:
                 callback(update * m, metrics)
             if progress.converged:

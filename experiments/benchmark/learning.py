@@ -32,7 +32,7 @@ def _masks(config: ReinforceConfig, num_envs: int = 16) -> Settings:
 _LEAVE_ONE_OUT = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out")
 VARIANTS: dict[str, Settings] = {
     # As printed: rewards from scratch to the early stop, m = 1. All others take the cheap rewards of the default preset.
-    "Algorithm 1": PRESETS["paper"],
+    "Algorithm 1": replace(PRESETS["paper"], reinforce=ReinforceConfig()),
     "Algorithm 1, pre-trained rewards": _masks(ReinforceConfig(), num_envs=1),
     "16 masks, moving average": _masks(ReinforceConfig(learning_rate=0.003)),
     "16 masks, leave-one-out": _masks(_LEAVE_ONE_OUT),

@@ -44,13 +44,14 @@ def augment(cell: Cell) -> Augmented:
     options = best_options(problem, probabilities)
     thresholds = threshold_candidates(options["probability"])
     plans = [options[options["probability"] >= threshold] for threshold in thresholds]
-    cell.report(settings.trainings, settings.trainings, f"trying {len(plans)} thresholds")
+    cell.report(agent.trainings, agent.trainings, f"trying {len(plans)} thresholds")
     choice = choose_plan(problem, plans, settings.tuning_repeats, cell.split_seed)
 
     trials = {"threshold": thresholds, "num_rows": choice.num_rows, "val_rmse": choice.val_rmse.mean(axis=1)}
     pd.DataFrame(trials).to_csv(cell.folder / "thresholds.csv", index=False)
     plan = plans[choice.best]
     plan.to_csv(cell.folder / "plan.csv", index=False)
-    spent = settings.trainings + int(settings.pretrained)
-    chosen = f"T={thresholds[choice.best]:.3f}, {len(plan)} options"
+    spent = agent.trainings + int(settings.pretrained)
+    stopped = "converged" if agent.converged else "budget spent"
+    chosen = f"T={thresholds[choice.best]:.3f}, {len(plan)} options, {stopped} after {agent.trainings} trainings"
     return Augmented(choice.x, choice.y, spent + choice.trainings, chosen)
