@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from experiments.benchmark.learning import VARIANTS, learning_table, read_learning, run_learning
+from experiments.benchmark.learning import VARIANTS, read_learning, run_learning
 from experiments.benchmark.plots import draw_benchmark
-from experiments.benchmark.run import TITLES, Part, measure, shown, stored_tables
+from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
 from experiments.figures import draw_figures, draw_idea
 from experiments.reproduce import default_folder, run_study
 from experiments.results import ResultStore, cell_folder
@@ -88,6 +88,7 @@ def benchmark(
     splits: tuple[int, ...] = (0, 1, 2, 3, 4),
     out: Path = Path("runs/benchmark"),
     show: bool = False,
+    markdown: bool = False,
 ) -> None:
     """Measure what the inner training costs and what each reward buys, store it, and show all that is stored.
 
@@ -99,6 +100,7 @@ def benchmark(
         splits: of the part "learning".
         out: folder of the results; results/benchmark holds those of the documentation.
         show: measure nothing, show what is stored.
+        markdown: print Markdown, as docs/performance.md holds it.
     """
     console = Console()
     command = shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
@@ -109,14 +111,11 @@ def benchmark(
             else:
                 measure(part, out, command, status.update)
     stored, learned = stored_tables(out), read_learning(out)
-    for name, table in stored.items():
-        if len(table):
-            console.print(to_rich(TITLES[name], shown(table), console.width), "")
+    for title, table in benchmark_tables(stored, learned):
+        if markdown:
+            print(f"{title}\n\n{to_markdown(table)}\n")
         else:
-            console.print(f"{TITLES[name]}: no CUDA device here, nothing measured\n")
-    if len(learned):
-        title = "Validation RMSE of the plan after so many inner trainings, against Algorithm 1 at its end"
-        console.print(to_rich(title, learning_table(learned), console.width), "")
+            console.print(to_rich(title, table, console.width), "")
     for path in draw_benchmark(stored, learned, out / "figures"):
         console.print(f"figure  {path}", soft_wrap=True)
 

@@ -14,7 +14,7 @@ import torch
 from experiments.benchmark import learning, overhead, plain, scale, throughput
 from experiments.benchmark.learning import learning_table, read_learning
 from experiments.benchmark.plain import SIZES, Floor, sequential
-from experiments.benchmark.run import MEASUREMENTS, measure, shown, stored_tables
+from experiments.benchmark.run import MEASUREMENTS, measure, stored_tables
 from experiments.benchmark.timing import peak_memory_mb, ratio, time_in_turn
 from experiments.settings import PRESETS
 from mixrl_env import RegressorConfig
@@ -76,7 +76,7 @@ def test_a_part_that_fails_leaves_what_was_stored(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(MEASUREMENTS, "cuda", {"cuda": broken})
     with pytest.raises(RuntimeError, match="out of power"):
         measure("cuda", tmp_path, "c", print)
-    assert shown(stored_tables(tmp_path)["cuda"]).to_dict("list") == {"x": ["1.5"]}
+    assert stored_tables(tmp_path)["cuda"].equals(kept)
 
 
 @pytest.mark.parametrize("name", list(SIZES))
@@ -124,13 +124,14 @@ def test_learning_is_stored_by_variant_and_split_and_not_computed_twice(
     fast = replace(PRESETS["smoke"], trainings=8)
     monkeypatch.setattr(learning, "VARIANTS", {"Algorithm 1": fast, "two masks": fast})
     monkeypatch.setattr(learning, "CHECKPOINTS", (4, 8))
+    monkeypatch.setattr(learning, "BUDGETS", {"two masks": 4})
     said: list[str] = []
     learning.run_learning(tmp_path, ["Algorithm 1", "two masks"], [0], said.append)
-    assert len(said) == 4
+    assert len(said) == 3
     learning.run_learning(tmp_path, ["Algorithm 1", "two masks"], [0], said.append)
-    assert len(said) == 4
+    assert len(said) == 3
     stored = read_learning(tmp_path)
-    assert stored["trainings"].to_list() == [4, 8] * 2
+    assert stored["trainings"].to_list() == [4, 8, 4]
     table = learning_table(stored).set_index("Variant")
     assert table.loc["Algorithm 1", "8"] == "+0.0000"
-    assert table.loc["two masks", "4"] == table.loc["Algorithm 1", "4"]
+    assert table.loc["two masks"].to_dict() == {"Splits": "1", "4": table.loc["Algorithm 1", "4"], "8": ""}

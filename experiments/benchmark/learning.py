@@ -20,6 +20,8 @@ from mixrl_env.augmentation import best_options, choose_plan, threshold_candidat
 
 CHECKPOINTS = (96, 256, 512, 1024, 1536)
 """Inner trainings after which the plan is judged; whole updates of m = 16, and 512 is a third of the last."""
+BUDGETS = {"Algorithm 1": 512}
+"""Last checkpoint of variants that do not go to the end: a reward of Algorithm 1 takes ten times the steps of the others'."""
 _THRESHOLDS = 5
 _FINAL_TRAININGS = 3
 _STREAM = 5  # apart from the random numbers of learning and of the choice of the threshold
@@ -61,23 +63,23 @@ def read_learning(folder: Path) -> pd.DataFrame:
 
 
 def learning_table(stored: pd.DataFrame) -> pd.DataFrame:
-    """Validation RMSE of each variant's plan at each checkpoint, as the paired difference to Algorithm 1 at its last.
+    """Validation RMSE of each variant's plan at each checkpoint, as the paired difference to Algorithm 1 at its end.
 
-    Difference and 95% interval over the splits that both have; negative is better than Algorithm 1 at its end.
+    Difference and 95% interval over the splits that both have; negative is better.
     """
     if "Algorithm 1" not in set(stored["variant"]):
         return pd.DataFrame()
     by_split = {key: rows.set_index("split_seed")["val_rmse"] for key, rows in stored.groupby(["variant", "trainings"])}
-    reference = by_split["Algorithm 1", max(CHECKPOINTS)]
+    reference = by_split["Algorithm 1", BUDGETS.get("Algorithm 1", max(CHECKPOINTS))]
     rows = []
     for variant in VARIANTS:
-        row = {"Variant": variant}
+        row = {"Variant": variant, "Splits": ""}
         for trainings in CHECKPOINTS:
-            if (variant, trainings) in by_split:
+            if (variant, trainings) in by_split and trainings <= BUDGETS.get(variant, trainings):
                 ours, theirs = by_split[variant, trainings].align(reference, join="inner")
                 row |= {"Splits": str(len(ours)), str(trainings): paired_difference(ours.tolist(), theirs.tolist()).text}
         rows.append(row)
-    return pd.DataFrame(rows).dropna()
+    return pd.DataFrame(rows).fillna("")
 
 
 def learn_and_judge(name: str, split_seed: int, report: Callable[[str], None]) -> list[dict[str, object]]:
@@ -131,5 +133,5 @@ def learn_and_judge(name: str, split_seed: int, report: Callable[[str], None]) -
         )
         report(f"split {split_seed}: {name}, {done} trainings, validation RMSE {rows[-1]['val_rmse']:.4f}")
 
-    agent.learn(envs, CHECKPOINTS[-1], judge)
+    agent.learn(envs, BUDGETS.get(name, max(CHECKPOINTS)), judge)
     return rows
