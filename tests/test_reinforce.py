@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -44,10 +45,18 @@ def test_algorithm_1_line_by_line() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("baseline", ["moving_average", "leave_one_out"])
-def test_gradient_of_one_update(baseline: str) -> None:
+@pytest.mark.parametrize(
+    ("config", "m"),
+    [
+        (ReinforceConfig(hidden_sizes=(8, 4)), 5),
+        (ReinforceConfig(hidden_sizes=(8, 4), baseline="leave_one_out"), 5),
+        (ReinforceConfig(hidden_sizes=(8, 4), baseline="leave_one_out", antithetic=True), 6),
+        (ReinforceConfig(hidden_sizes=(8, 4), antithetic=True), 2),
+    ],
+    ids=["moving average", "leave one out", "leave a pair out", "moving average, antithetic"],
+)
+def test_gradient_of_one_update(config: ReinforceConfig, m: int) -> None:
     """The gradient that the agent leaves behind is Eq. 1 with its baseline, computed from the masks it sampled."""
-    config, m = ReinforceConfig(hidden_sizes=(8, 4), baseline=baseline), 5
     envs = ToyVectorEnv(m)
     agent = Reinforce(config, seed=1).learn(envs, m)
     assert agent.network is not None
@@ -55,8 +64,9 @@ def test_gradient_of_one_update(baseline: str) -> None:
     network = network_at_start(1, config)
     objective = torch.zeros(())
     for i in range(m):
-        others = np.delete(rewards, i)
-        advantage = rewards[i] - (others.mean() if baseline == "leave_one_out" else 0.0)  # Base starts at 0
+        pair = {i, i ^ 1} if config.antithetic else {i}  # 0 with 1, 2 with 3, ...
+        others = np.delete(rewards, list(pair))
+        advantage = rewards[i] - (others.mean() if config.baseline == "leave_one_out" else 0.0)  # Base starts at 0
         objective = objective + advantage * log_pi(network, torch.tensor(states[i]), torch.tensor(masks[i])) / m
     objective.backward()
     for ours, exact in zip(agent.network.parameters(), network.parameters(), strict=True):
@@ -65,38 +75,99 @@ def test_gradient_of_one_update(baseline: str) -> None:
         torch.testing.assert_close(-ours.grad, exact.grad, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("baseline", ["moving_average", "leave_one_out"])
-def test_gradient_is_unbiased(baseline: str) -> None:
-    """Averaged over many masks it is the exact gradient of the expected reward, all 2^B masks enumerated."""
-    config, m, rows = ReinforceConfig(hidden_sizes=(8,), baseline=baseline), 20_000, 3
+class OneState(ToyVectorEnv):
+    """Every trajectory of every update sees the same rows."""
 
-    class OneState(ToyVectorEnv):
-        def _draw(self) -> np.ndarray:
-            x = np.tile(np.linspace(-1, 1, self.num_rows)[None, :, None], (self.num_envs, 1, 1))
-            one_hot = np.tile(np.eye(NUM_OPTIONS)[None], (self.num_envs, 1, 1))
-            self._states = np.concatenate([x, one_hot], axis=2).astype(np.float32)
-            return self._states
+    def _draw(self) -> np.ndarray:
+        x = np.tile(np.linspace(-1, 1, self.num_rows)[None, :, None], (self.num_envs, 1, 1))
+        one_hot = np.tile(np.eye(NUM_OPTIONS)[None], (self.num_envs, 1, 1))
+        self._states = np.concatenate([x, one_hot], axis=2).astype(np.float32)
+        return self._states
 
-    envs = OneState(m, rows)
-    agent = Reinforce(config, seed=0).learn(envs, m)
+
+def gradients_of_a_policy_at_rest(config: ReinforceConfig, envs: OneState, updates: int) -> torch.Tensor:
+    """The gradient of each update (updates, parameters). Adam's steps are too small for h to move; a critic does learn."""
+    config = replace(config, hidden_sizes=(8,), learning_rate=1e-12)
+    agent, rows = Reinforce(config, seed=0), []
+
+    def keep(_: int, __: dict[str, float]) -> None:
+        assert agent.network is not None
+        rows.append(torch.cat([-p.grad.flatten() for p in agent.network.parameters() if p.grad is not None]))
+
+    agent.learn(envs, envs.num_envs * updates, keep)
     assert agent.network is not None
+    for now, start in zip(agent.network.parameters(), network_at_start(0, config).parameters(), strict=True):
+        torch.testing.assert_close(now, start, rtol=0, atol=1e-8)
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize(
+    ("config", "m", "updates"),
+    [
+        (ReinforceConfig(), 20_000, 1),
+        (ReinforceConfig(baseline="leave_one_out"), 20_000, 1),
+        # Few trajectories: a baseline that held the mirrored one would be off by 1 / (m - 1) of the gradient.
+        (ReinforceConfig(baseline="leave_one_out", antithetic=True), 4, 800),
+        # Many updates: the critic is 0 in the first, and its part of the gradient counts only once it has learned.
+        (ReinforceConfig(critic=True), 4, 300),
+        (ReinforceConfig(baseline="leave_one_out", critic=True), 4, 300),
+        (ReinforceConfig(baseline="leave_one_out", antithetic=True, critic=True), 4, 300),
+    ],
+    ids=["moving average", "leave one out", "antithetic", "moving average, critic", "critic", "antithetic, critic"],
+)
+def test_gradient_is_unbiased(config: ReinforceConfig, m: int, updates: int) -> None:
+    """Averaged over many masks it is the exact gradient of the expected reward, all 2^B masks enumerated."""
+    envs = OneState(m, num_rows=3)
+    sampled = gradients_of_a_policy_at_rest(config, envs, updates).mean(dim=0)
     state = envs.history[0][0][0]
-    network = network_at_start(0, config)
+    network = network_at_start(0, replace(config, hidden_sizes=(8,)))
     expected = torch.zeros(())
-    for bits in product((0, 1), repeat=rows):
+    for bits in product((0, 1), repeat=envs.num_rows):
         reward = (np.array(bits) == best_mask(state)).mean() - 1.0
         expected = expected + reward * log_pi(network, torch.tensor(state), torch.tensor(bits)).exp()
     expected.backward()
-    sampled = torch.cat([-p.grad.flatten() for p in agent.network.parameters() if p.grad is not None])
     exact = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
     assert float((sampled - exact).norm() / exact.norm()) < 0.1
     assert float(exact.norm()) > 0.01
 
 
+def test_critic_takes_noise_away() -> None:
+    """What it is for; the last updates, since it first has to learn."""
+    noise = []
+    for critic in (False, True):
+        config = ReinforceConfig(baseline="leave_one_out", critic=critic)
+        last = gradients_of_a_policy_at_rest(config, OneState(4, num_rows=3), 250)[-100:]
+        noise.append(float(last.var(dim=0).sum()))
+    assert noise[1] < 0.2 * noise[0]
+
+
+def test_antithetic_masks_are_mirrored_in_pairs() -> None:
+    agent, pairs = Reinforce(ReinforceConfig(antithetic=True)), 20_000
+    p = torch.tensor([0.0, 0.1, 0.5, 0.8, 1.0])
+    masks = agent._sample(p.expand(2 * pairs, -1), torch.Generator().manual_seed(0))
+    assert set(masks.unique().tolist()) == {0.0, 1.0}
+    first, second = masks[::2], masks[1::2]
+    error = 4 * 0.5 / pairs**0.5  # four standard deviations of a mean, at most
+    for half in (first, second):  # each by itself is an ordinary sample
+        torch.testing.assert_close(half.mean(dim=0), p, rtol=0, atol=error)
+    assert torch.equal(first[:, 2], 1 - second[:, 2])  # at p = 1/2 the one is the complement of the other
+    # With u and 1 - u both rows are selected for 1 - p < u < p: never below p = 1/2, as rarely as can be above.
+    torch.testing.assert_close((first * second).mean(dim=0), (2 * p - 1).clamp(min=0), rtol=0, atol=error)
+    # Different pairs, and different rows of a pair, have nothing to do with each other.
+    torch.testing.assert_close((first[1:] * second[:-1]).mean(dim=0), p * p, rtol=0, atol=error)
+    torch.testing.assert_close((first[:, 2] * second[:, 3]).mean(), p[2] * p[3], rtol=0, atol=error)
+
+
 @pytest.mark.parametrize(
     ("config", "m", "trainings"),
-    [(ReinforceConfig(), 1, 4000), (ReinforceConfig(baseline="leave_one_out", learning_rate=0.003), 16, 16 * 400)],
-    ids=["algorithm 1", "leave-one-out"],
+    [
+        (ReinforceConfig(), 1, 4000),
+        (ReinforceConfig(baseline="leave_one_out", learning_rate=0.003), 16, 16 * 400),
+        (ReinforceConfig(baseline="leave_one_out", learning_rate=0.003, antithetic=True), 16, 16 * 400),
+        (ReinforceConfig(baseline="leave_one_out", learning_rate=0.003, critic=True), 16, 16 * 400),
+        (ReinforceConfig(baseline="leave_one_out", learning_rate=0.003, antithetic=True, critic=True), 16, 16 * 400),
+    ],
+    ids=["algorithm 1", "leave-one-out", "antithetic", "critic", "antithetic, critic"],
 )
 def test_finds_the_known_best_mask(config: ReinforceConfig, m: int, trainings: int) -> None:
     agent = Reinforce(config, seed=0).learn(ToyVectorEnv(m), trainings)
@@ -108,7 +179,9 @@ def test_finds_the_known_best_mask(config: ReinforceConfig, m: int, trainings: i
     assert right[clear].mean() > 0.97
 
 
-def test_same_seed_same_run_and_global_generators_untouched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", [{}, {"antithetic": True, "critic": True}], ids=["plain", "antithetic, critic"])
+def test_same_seed_same_run_and_global_generators_untouched(variant: dict[str, bool], tmp_path: Path) -> None:
+    config = ReinforceConfig(baseline="leave_one_out", **variant)  # type: ignore[arg-type]
     weights, curves = [], []
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
@@ -117,7 +190,7 @@ def test_same_seed_same_run_and_global_generators_untouched(tmp_path: Path) -> N
         torch.rand(3)
         logger = Logger(None, [CSVOutputFormat(str(tmp_path / f"{run}.csv"))])
         torch.set_rng_state(before)
-        agent = Reinforce(ReinforceConfig(baseline="leave_one_out"), seed=7, logger=logger).learn(ToyVectorEnv(4), 40)
+        agent = Reinforce(config, seed=7, logger=logger).learn(ToyVectorEnv(4), 40)
         logger.close()
         assert torch.equal(torch.get_rng_state(), before)
         assert agent.network is not None
@@ -146,6 +219,12 @@ def test_bad_input_is_refused() -> None:
         Reinforce().learn(ToyVectorEnv(4), 3)
     with pytest.raises(ValueError, match="at least 2 environments"):
         Reinforce(ReinforceConfig(baseline="leave_one_out")).learn(ToyVectorEnv(1), 3)
+    with pytest.raises(ValueError, match="come in pairs; m = 5 is odd"):
+        Reinforce(ReinforceConfig(antithetic=True)).learn(ToyVectorEnv(5), 5)
+    with pytest.raises(ValueError, match="at least 4 environments, got 2"):  # nobody is left outside the pair
+        Reinforce(ReinforceConfig(baseline="leave_one_out", antithetic=True)).learn(ToyVectorEnv(2), 2)
+    with pytest.raises(ValueError, match="patience must be None or at least 1, got 0"):
+        ReinforceConfig(patience=0)
     with pytest.raises(ValueError, match="baseline must be"):
         ReinforceConfig(baseline="mean")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="learning_rate positive"):

@@ -1,0 +1,250 @@
+"""The C kernel against the torch stack for networks and row counts of every size, and what happens without a compiler."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from mixrl_env import RegressorConfig, fit_regressors
+from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows, kernel_problem
+from mixrl_env.backends.compiler import KernelUnavailableError, _compiler, load_kernel
+from tests.backends import BACKENDS, needs_kernel
+
+LONG_STRIDES = [128, 256]  # rows of 128 doubles or 256 floats are whole kilobytes: there the stride is a vector longer
+SHAPE = NetworkShape((7, *LONG_STRIDES, 19, 3), layer_norm=True)
+counts, seeds = st.integers(1, 70), st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> NetworkShape:
+    rng = np.random.default_rng(draw(seeds))  # hypothesis by itself likes small networks too much
+    layer_norm = bool(rng.integers(2))
+    # A row normalised over one to three nodes is nearly constant: its gradient is rounding error, which Adam magnifies.
+    hidden = rng.integers(4 if layer_norm else 1, 71, size=rng.integers(4))
+    hidden = np.where(rng.random(len(hidden)) < 0.2, rng.choice(LONG_STRIDES, len(hidden)), hidden)
+    return NetworkShape((int(rng.integers(1, 41)), *hidden.tolist(), int(rng.integers(1, 6))), layer_norm)
+
+
+class Job:
+    """Random weights, rows and minibatches for stacks of either backend."""
+
+    def __init__(self, shape: NetworkShape, dtype: str, seed: int = 0, rows: int = 50, val_rows: int = 20) -> None:
+        self.shape, self.rng, self.num_rows, self.count = shape, np.random.default_rng(seed), rows, 3
+        self.train, self.val = (
+            TrainingRows(*(self.rng.normal(size=(n, shape.sizes[end])) for end in (0, -1))) for n in (rows, val_rows)
+        )
+        self.weights = [  # gains and shifts are drawn too, so that one taken for another is seen
+            torch.tensor(self.rng.uniform(-1, 1, (self.count, *size)) / max(2, size[0] ** 0.5), dtype=getattr(torch, dtype))
+            for size in shape.parameters()
+        ]
+
+    def minibatches(self, steps: int, batch: int) -> np.ndarray:
+        return self.rng.integers(self.num_rows, size=(self.count, steps, batch))
+
+    def stack(self, backend: str, chosen: slice = slice(None)) -> Stack:
+        start = [weight[chosen] for weight in self.weights], self.shape, 1e-3, self.train, self.val
+        return NativeStack(*start) if backend == "native" else TorchStack(*start, torch.device("cpu"))
+
+
+def differences(one: Stack, other: Stack) -> np.ndarray:
+    """For each regressor the largest relative difference of a parameter table or of the losses, sorted."""
+    weights = zip(one.weights(), other.weights(), strict=True)
+    tables = [((a - b).flatten(1).norm(dim=1) / b.flatten(1).norm(dim=1)).numpy() for a, b in weights]
+    return np.sort(np.max([*tables, np.abs(one.losses() / other.losses() - 1)], axis=0))
+
+
+def train_on_both(job: Job, steps: int, batch: int) -> tuple[Stack, Stack]:
+    """Two calls: the second goes on with the moments and the step count of the first."""
+    native, theirs = job.stack("native"), job.stack("torch")
+    for part in (steps // 3, steps - steps // 3):
+        rows = job.minibatches(part, batch)
+        native.advance(rows)
+        theirs.advance(rows)
+    assert not torch.allclose(native.weights()[-1], job.weights[-1], atol=1e-3)
+    return native, theirs
+
+
+@needs_kernel
+@pytest.mark.parametrize(("dtype", "steps", "limit"), [("float64", 300, 1e-7), ("float32", 50, 1e-4)])
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(shapes(), counts, counts, seeds)
+@example(SHAPE, 33, 70, 0)
+def test_training_equals_torch(
+    dtype: str, steps: int, limit: float, shape: NetworkShape, batch: int, rows: int, seed: int
+) -> None:
+    *others, last = differences(*train_on_both(Job(shape, dtype, seed, rows=rows), steps, batch))
+    assert max(others) < limit
+    # In single precision one regressor in a thousand meets a ReLU so near 0 that rounding switches it on or off.
+    assert last < (limit if dtype == "float64" else 0.1)
+
+
+@needs_kernel
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_narrow_normalised_layers(width: int) -> None:
+    native, theirs = train_on_both(Job(NetworkShape((5, 9, width, 2), layer_norm=True), "float64"), 30, batch=7)
+    np.testing.assert_allclose(native.losses(), theirs.losses(), rtol=1e-7)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(shapes(), st.integers(1, 300), st.sampled_from(["float64", "float32"]), seeds)
+def test_losses_of_any_number_of_rows(backend: str, shape: NetworkShape, val_rows: int, dtype: str, seed: int) -> None:
+    """Against the network written out in numpy."""
+    job, expected = Job(shape, dtype, seed, val_rows=val_rows), []
+    for m in range(job.count):
+        tables, hidden = iter([weight[m].double().numpy() for weight in job.weights]), job.val.x
+        for _ in shape.sizes[1:-1]:
+            hidden = hidden @ next(tables) + next(tables)
+            if shape.layer_norm:
+                hidden = (hidden - hidden.mean(axis=1, keepdims=True)) / np.sqrt(hidden.var(axis=1, keepdims=True) + 1e-5)
+                hidden = hidden * next(tables) + next(tables)
+            hidden = np.maximum(hidden, 0)
+        expected.append(np.square(hidden @ next(tables) + next(tables) - job.val.y).mean())
+    np.testing.assert_allclose(job.stack(backend).losses(), expected, rtol=1e-10 if dtype == "float64" else 1e-4)
+
+
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+@DTYPES
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_are_views_of_the_documented_shapes(backend: str, dtype: str) -> None:
+    job = Job(SHAPE, dtype)
+    stack = job.stack(backend)
+    before = stack.losses()
+    for view, given_weight, size in zip(stack.weights(), job.weights, SHAPE.parameters(), strict=True):
+        assert view.shape == (job.count, *size)
+        assert torch.equal(view, given_weight)
+    stack.weights()[-1][1] += 5  # the bias of one regressor's outputs
+    assert (stack.losses() != before).tolist() == [False, True, False]
+
+
+def assert_identical(whole: Stack, part: Stack, chosen: slice) -> None:
+    """The chosen regressors of a stack, and a stack of these alone, bit for bit."""
+    assert all(torch.equal(a[chosen], b) for a, b in zip(whole.weights(), part.weights(), strict=True))
+    assert np.array_equal(whole.losses()[chosen], part.losses())
+
+
+@needs_kernel
+@DTYPES
+def test_numbers_depend_neither_on_the_others_nor_on_threads(dtype: str) -> None:
+    job, before = Job(SHAPE, dtype), torch.get_num_threads()
+    rows = job.minibatches(20, batch=33)
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            together, smaller = job.stack("native"), job.stack("native")
+            together.advance(rows)
+            for chosen in (slice(0, 1), slice(1, 2), slice(1, 3)):
+                part = job.stack("native", chosen)
+                part.advance(rows[chosen])
+                assert_identical(together, part, chosen)
+            smaller.advance(rows[:, :10])
+            smaller.drop(np.array([True, False, False]))
+            smaller.advance(rows[1:, 10:])
+            assert_identical(together, smaller, slice(1, 3))
+    finally:
+        torch.set_num_threads(before)
+
+
+@needs_kernel
+@DTYPES
+def test_padding_stays_zero(dtype: str) -> None:
+    """What the strides add to the outputs is never written, in the weights as in Adam's moments."""
+    job = Job(SHAPE, dtype)
+    stack = NativeStack(job.weights, SHAPE, 1e-3, job.train, job.val)
+    stack.advance(job.minibatches(20, batch=9))
+    for table in (stack.params, stack.moment1, stack.moment2):
+        assert table.any()
+        stack.params = table
+        for view in stack.weights():
+            view.zero_()
+        assert not table.any()  # the views hold everything that was not 0
+    assert stack.params.shape[1] > SHAPE.num_parameters()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache folder that is not there yet. No kernel of before is remembered, and none of the test afterwards."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for remembered in (load_kernel, kernel_problem):
+        remembered.cache_clear()
+    yield tmp_path / "cache" / "mixrl"
+    for remembered in (load_kernel, kernel_problem):
+        remembered.cache_clear()
+
+
+def use_compiler(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let $CC be a shell script; returns where it notes its arguments."""
+    compiler, log = folder / "compiler", folder / "log"
+    compiler.write_text(f'#!/bin/sh\necho "$*" >> {shlex.quote(str(log))}\n{script}\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", shlex.quote(str(compiler)))
+    return log
+
+
+@needs_kernel
+def test_compiled_once_for_each_compiler(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shlex.join(_compiler())
+    for define, built in [("", 1), ("", 1), ("-DANOTHER_VERSION", 2), ("", 2)]:
+        log = use_compiler(f'exec {real} {define} "$@"', tmp_path, monkeypatch)
+        load_kernel.__wrapped__("float32")
+        assert log.read_text().count(" -o ") == built
+        assert len(list(cache.iterdir())) == built  # and nothing unfinished
+
+
+@needs_kernel
+def test_cache_folder_that_cannot_be_written(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = os.access  # root may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: path != cache and allowed(path, mode))
+    assert load_kernel("float32").kernel_stride(1) > 0
+    cache.rmdir()  # nothing was written
+    cache.parent.rmdir()
+    cache.parent.write_text("a file in its place")
+    assert load_kernel("float64").kernel_stride(1) > 0
+
+
+FAILURES = {"false": "false -O3 ", "/nowhere/cc": "/nowhere/cc", "": "no C compiler was found", "fails late": "no space left"}
+
+
+@pytest.mark.parametrize(("compiler", "reason"), FAILURES.items())
+def test_without_a_working_compiler(compiler: str, reason: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", compiler)
+    if not compiler:
+        monkeypatch.setenv("PATH", "/nowhere")
+    if compiler == "fails late":
+        use_compiler("case \"$*\" in *' -o '*) echo no space left >&2; exit 1; esac", cache.parents[1], monkeypatch)
+    with pytest.raises(KernelUnavailableError, match=reason):
+        load_kernel("float32")
+    assert not cache.exists() or not list(cache.iterdir())  # nothing unfinished stays
+    assert RegressorConfig(device="cpu").resolve_backend() == "torch"
+    with pytest.raises(ValueError, match=f"(?s)'native' does not work here: .*{reason}.*; use 'auto' or 'torch'"):
+        RegressorConfig(device="cpu", backend="native")
+
+
+@needs_kernel
+@DTYPES
+def test_backends_of_a_config(dtype: str) -> None:
+    config = RegressorConfig(hidden_sizes=(9,), max_steps=40, patience=None, dtype=dtype, device="cpu")
+    assert config.resolve_backend() == "native"
+    assert replace(config, hidden_sizes=(1,) * 64).resolve_backend() == "torch"
+    with pytest.raises(ValueError, match="at most 64 layers"):
+        replace(config, hidden_sizes=(1,) * 64, backend="native")
+    with pytest.raises(ValueError, match="backend must be 'auto', 'native' or 'torch', got 'numpy'"):
+        replace(config, backend="numpy")  # type: ignore[arg-type]
+    rows = Job(NetworkShape((2, 1), False), dtype).train
+    native, theirs = (
+        fit_regressors([rows], *rows, replace(config, backend=b), [np.random.default_rng(0)]) for b in ("native", "torch")
+    )
+    assert native.val_loss == pytest.approx(theirs.val_loss, rel=1e-5 if dtype == "float32" else 1e-9)
