@@ -27,8 +27,7 @@ counts, seeds = st.integers(1, 70), st.integers(0, 2**32 - 1)
 
 @st.composite
 def shapes(draw: st.DrawFn) -> NetworkShape:
-    rng = np.random.default_rng(draw(seeds))  # hypothesis by itself likes small networks too much
-    layer_norm = bool(rng.integers(2))
+    rng, layer_norm = np.random.default_rng(draw(seeds)), draw(st.booleans())  # hypothesis' own lists are often short
     # A row normalised over one to three nodes is nearly constant: its gradient is rounding error, which Adam magnifies.
     hidden = rng.integers(4 if layer_norm else 1, 71, size=rng.integers(4))
     hidden = np.where(rng.random(len(hidden)) < 0.2, rng.choice(LONG_STRIDES, len(hidden)), hidden)

@@ -55,7 +55,7 @@ def test_without_patience_it_never_stops(rewards: list[int], window: int) -> Non
 
 @pytest.mark.parametrize(("rise", "window", "patience"), [(0, 1, 1), (5, 1, 4), (10, 3, 2), (30, 20, 10)])
 def test_rising_then_flat(rise: int, window: int, patience: int) -> None:
-    """The window is all flat `window` updates after the rise began to end; that is the last new height."""
+    """With update rise + window the whole window is flat: the last new height."""
     progress, updates = Progress(window, patience), 0
     while not progress.converged:
         logged = progress.update(float(min(updates, rise)))

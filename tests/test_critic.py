@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents import Reinforce, ReinforceConfig, ValueNetwork
 from agents.critic import PooledCritic
 from tests.toy import NUM_OPTIONS, ToyVectorEnv, best_mask
 
@@ -123,3 +124,33 @@ def test_same_generator_same_result_and_global_generator_untouched() -> None:
     assert torch.equal(weights[0], weights[1])
     assert first.scale == again.scale
     assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("baseline", ["moving_average", "leave_one_out"])
+def test_reinforce_with_a_critic_line_by_line(baseline: str) -> None:
+    """The agent's weights equal those of the update written out: R - Q with its baseline, Q before it sees R, mean of Q."""
+    m, config = 4, ReinforceConfig(hidden_sizes=(8, 4), baseline=baseline, window=5, critic=True)  # type: ignore[arg-type]
+    envs = ToyVectorEnv(m)
+    agent = Reinforce(config, seed=3).learn(envs, 30 * m)
+    generator, base = torch.Generator().manual_seed(3), 0.0
+    network = ValueNetwork(ROW_SIZE, (8, 4), generator)
+    critic = PooledCritic(ROW_SIZE, generator, CPU)
+    adam = torch.optim.Adam(network.parameters(), lr=0.001)
+    for states, masks, rewards in envs.history:
+        state, mask, reward = (torch.tensor(array, dtype=torch.float32) for array in (states, masks, rewards))
+        p = torch.sigmoid(network(state))
+        assert torch.equal(torch.bernoulli(p.detach(), generator=generator), mask)
+        left = reward - critic.value(state, mask).detach()
+        objective = critic.value(state, p).mean()
+        for i in range(m):
+            expected = float(left[torch.arange(m) != i].mean()) if baseline == "leave_one_out" else base
+            log_pi = torch.where(mask[i] == 1, p[i], 1 - p[i]).log().sum()
+            objective = objective + (left[i] - expected) * log_pi / m
+        adam.zero_grad()
+        (-objective).backward()
+        adam.step()
+        base = 4 / 5 * base + 1 / 5 * float(left.mean())
+        critic.fit(state, mask, reward)
+    assert agent.network is not None
+    for ours, theirs in zip(agent.network.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
