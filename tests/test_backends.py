@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixrl_env import RegressorConfig, fit_regressors
-from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows, kernel_problem
-from mixrl_env.backends.compiler import KernelUnavailableError, _compiler, load_kernel
+from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows
 from tests.backends import BACKENDS, needs_kernel
 
 LONG_STRIDES = [128, 256]  # rows of 128 doubles or 256 floats are whole kilobytes: there the stride is a vector longer
@@ -170,66 +164,6 @@ def test_padding_stays_zero(dtype: str) -> None:
             view.zero_()
         assert not table.any()  # the views hold everything that was not 0
     assert stack.params.shape[1] > SHAPE.num_parameters()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache folder that is not there yet. No kernel of before is remembered, and none of the test afterwards."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for remembered in (load_kernel, kernel_problem):
-        remembered.cache_clear()
-    yield tmp_path / "cache" / "mixrl"
-    for remembered in (load_kernel, kernel_problem):
-        remembered.cache_clear()
-
-
-def use_compiler(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Let $CC be a shell script; returns where it notes its arguments."""
-    compiler, log = folder / "compiler", folder / "log"
-    compiler.write_text(f'#!/bin/sh\necho "$*" >> {shlex.quote(str(log))}\n{script}\n')
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CC", shlex.quote(str(compiler)))
-    return log
-
-
-@needs_kernel
-def test_compiled_once_for_each_compiler(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = shlex.join(_compiler())
-    for define, built in [("", 1), ("", 1), ("-DANOTHER_VERSION", 2), ("", 2)]:
-        log = use_compiler(f'exec {real} {define} "$@"', tmp_path, monkeypatch)
-        load_kernel.__wrapped__("float32")
-        assert log.read_text().count(" -o ") == built
-        assert len(list(cache.iterdir())) == built  # and nothing unfinished
-
-
-@needs_kernel
-def test_cache_folder_that_cannot_be_written(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    allowed = os.access  # root may write everywhere
-    monkeypatch.setattr(os, "access", lambda path, mode: path != cache and allowed(path, mode))
-    assert load_kernel("float32").kernel_stride(1) > 0
-    cache.rmdir()  # nothing was written
-    cache.parent.rmdir()
-    cache.parent.write_text("a file in its place")
-    assert load_kernel("float64").kernel_stride(1) > 0
-
-
-FAILURES = {"false": "false -O3 ", "/nowhere/cc": "/nowhere/cc", "": "no C compiler was found", "fails late": "no space left"}
-
-
-@pytest.mark.parametrize(("compiler", "reason"), FAILURES.items())
-def test_without_a_working_compiler(compiler: str, reason: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", compiler)
-    if not compiler:
-        monkeypatch.setenv("PATH", "/nowhere")
-    if compiler == "fails late":
-        use_compiler("case \"$*\" in *' -o '*) echo no space left >&2; exit 1; esac", cache.parents[1], monkeypatch)
-    with pytest.raises(KernelUnavailableError, match=reason):
-        load_kernel("float32")
-    assert not cache.exists() or not list(cache.iterdir())  # nothing unfinished stays
-    assert RegressorConfig(device="cpu").resolve_backend() == "torch"
-    with pytest.raises(ValueError, match=f"(?s)'native' does not work here: .*{reason}.*; use 'auto' or 'torch'"):
-        RegressorConfig(device="cpu", backend="native")
 
 
 @needs_kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
@@ -71,9 +72,11 @@ def kernel_problem(dtype: str, layers: int) -> str | None:
 
 def _compiler() -> list[str]:
     """The command of the C compiler: $CC, else cc, gcc or clang."""
-    chosen = os.environ.get("CC")
-    if chosen:
-        return shlex.split(chosen)
+    if chosen := os.environ.get("CC"):
+        try:
+            return shlex.split(chosen)
+        except ValueError as error:
+            raise KernelUnavailableError(f"the environment variable CC is not a command: {chosen!r}: {error}") from error
     for name in ("cc", "gcc", "clang"):
         if path := shutil.which(name):
             return [path]
@@ -102,13 +105,16 @@ def _build(command: list[str]) -> Path:
 
 
 def _cache_folder() -> Path:
-    """A folder that only this user can write; one for this process alone where the home folder cannot be written."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "mixrl"
+    """A folder that only this user can write; without such a one, a folder that goes with this process."""
     try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(base) / "mixrl"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
+        status = folder.stat()
+        others_write = os.name == "posix" and (status.st_uid != os.getuid() or status.st_mode & 0o022)
+        if others_write or not os.access(folder, os.W_OK):
             raise PermissionError(folder)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
         folder = Path(tempfile.mkdtemp(prefix="mixrl-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

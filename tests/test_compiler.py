@@ -1,0 +1,102 @@
+"""The C kernel is compiled once for this machine, and a machine that cannot is told why and goes on with torch."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mixrl_env import RegressorConfig
+from mixrl_env.backends import kernel_problem
+from mixrl_env.backends.compiler import KernelUnavailableError, _compiler, load_kernel
+from tests.backends import needs_kernel
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache folder that is not there yet. No kernel of before is remembered, and none of the test afterwards."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for remembered in (load_kernel, kernel_problem):
+        remembered.cache_clear()
+    yield tmp_path / "cache" / "mixrl"
+    for remembered in (load_kernel, kernel_problem):
+        remembered.cache_clear()
+
+
+def use_compiler(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let $CC be a shell script; returns where it notes its arguments."""
+    compiler, log = folder / "compiler", folder / "log"
+    compiler.write_text(f'#!/bin/sh\necho "$*" >> {shlex.quote(str(log))}\n{script}\n')
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CC", shlex.quote(str(compiler)))
+    return log
+
+
+@needs_kernel
+def test_compiled_once_for_each_compiler(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = shlex.join(_compiler())
+    for define, built in [("", 1), ("", 1), ("-DANOTHER_VERSION", 2), ("", 2)]:
+        log = use_compiler(f'exec {real} {define} "$@"', tmp_path, monkeypatch)
+        load_kernel.__wrapped__("float32")
+        assert log.read_text().count(" -o ") == built
+        assert len(list(cache.iterdir())) == built  # and nothing unfinished
+
+
+@needs_kernel
+def test_cache_folder_that_cannot_be_written(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = os.access  # root may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: path != cache and allowed(path, mode))
+    assert load_kernel("float32").kernel_stride(1) > 0
+    cache.rmdir()  # nothing was written
+    cache.parent.rmdir()
+    cache.parent.write_text("a file in its place")
+    assert load_kernel("float64").kernel_stride(1) > 0
+
+
+FAILURES = {"false": "false -O3 ", "/nowhere/cc": "/nowhere/cc", "": "no C compiler was found", "fails late": "no space left"}
+
+
+@pytest.mark.parametrize(("compiler", "reason"), FAILURES.items())
+def test_without_a_working_compiler(compiler: str, reason: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", compiler)
+    if not compiler:
+        monkeypatch.setenv("PATH", "/nowhere")
+    if compiler == "fails late":
+        use_compiler("case \"$*\" in *' -o '*) echo no space left >&2; exit 1; esac", cache.parents[1], monkeypatch)
+    with pytest.raises(KernelUnavailableError, match=reason):
+        load_kernel("float32")
+    assert not cache.exists() or not list(cache.iterdir())  # nothing unfinished stays
+    assert RegressorConfig(device="cpu").resolve_backend() == "torch"
+    with pytest.raises(ValueError, match=f"(?s)'native' does not work here: .*{reason}.*; use 'auto' or 'torch'"):
+        RegressorConfig(device="cpu", backend="native")
+
+
+@needs_kernel
+def test_a_cache_folder_that_others_can_write_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "mixrl"
+    folder.mkdir()
+    folder.chmod(0o777)  # whoever puts a library there would have it run
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert load_kernel.__wrapped__("float32").kernel_stride(1) >= 1
+    assert list(folder.iterdir()) == []
+
+
+@needs_kernel
+def test_no_home_folder_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert load_kernel.__wrapped__("float32").kernel_stride(1) >= 1
+
+
+def test_a_broken_command_in_cc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", 'cc "')
+    with pytest.raises(KernelUnavailableError, match="the environment variable CC is not a command"):
+        load_kernel.__wrapped__("float32")
