@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import deque
 from collections.abc import Mapping
@@ -36,6 +37,7 @@ class ReinforceConfig:
         critic: subtract what `agents.critic.PooledCritic` expects of a mask, and add the gradient of its mean.
         patience: updates without a new highest smoothed reward, the mean over the last `window` updates, after which the policy
             counts as converged; None spends the whole budget.
+        keep_best: the policy is that of the highest smoothed reward, not that of the last update.
         hidden_sizes: nodes of the hidden layers of h_theta.
         device: where h_theta lives: "auto", "cpu", "cuda", ...
 
@@ -49,6 +51,7 @@ class ReinforceConfig:
     antithetic: bool = False
     critic: bool = False
     patience: int | None = None
+    keep_best: bool = False
     hidden_sizes: tuple[int, ...] = HIDDEN_SIZES
     device: str = "auto"
 
@@ -70,7 +73,7 @@ class Reinforce:
         logger: a stable-baselines3 logger for the curves, or None.
 
     Attributes:
-        network: h_theta; None before `learn`.
+        network: h_theta, or with keep_best the best so far; None before `learn`.
         trainings: inner trainings that `learn` has spent.
         converged: whether it stopped because the smoothed reward made no progress, before the budget was spent.
     """
@@ -104,7 +107,7 @@ class Reinforce:
         state, _ = envs.reset(seed=self.seed)  # Sample D^b ~ P x Uniform(N), shape (m, B, d + e + |N|)
         h = ValueNetwork(state.shape[-1], config.hidden_sizes, generator).to(device)  # Initialize theta,
         base = 0.0  # Base = 0
-        self.network = h
+        self.network = copy.deepcopy(h) if config.keep_best else h
         adam = torch.optim.Adam(h.parameters(), lr=config.learning_rate)  # alpha
         critic = PooledCritic(state.shape[-1], generator, device) if config.critic else None
         progress = Progress(W, config.patience)
@@ -137,6 +140,8 @@ class Reinforce:
 
             metrics = _metrics(logits.detach(), D_m, R, base, float(grad_norm), info.get("final_info", {}))
             metrics |= progress.update(float(R.mean()))
+            if config.keep_best and progress.improved:
+                self.network.load_state_dict(h.state_dict())
             self._log(metrics, update, trainings=update * m)
             self.trainings, self.converged = update * m, progress.converged
             if callback is not None:
@@ -179,7 +184,8 @@ class Progress:
     """The stopping rule: has the smoothed reward, the mean over a window of updates, found no new height for long?"""
 
     def __init__(self, window: int, patience: int | None) -> None:
-        self.patience, self.converged, self._since_best, self._best = patience, False, 0, -math.inf
+        self.patience, self.converged, self.improved = patience, False, True
+        self._since_best, self._best = 0, -math.inf
         self._recent: deque[float] = deque(maxlen=window)
 
     def update(self, reward: float) -> dict[str, float]:
@@ -189,6 +195,7 @@ class Progress:
         if len(self._recent) == self._recent.maxlen:  # before, the mean of a few is too noisy to count
             self._since_best = 0 if smoothed > self._best else self._since_best + 1
             self._best = max(self._best, smoothed)
+        self.improved = self._since_best == 0
         self.converged = self.patience is not None and self._since_best >= self.patience
         return {
             "convergence/smoothed_reward": smoothed,

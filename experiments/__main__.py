@@ -110,13 +110,12 @@ def benchmark(
                 run_learning(out, list(VARIANTS), splits, console.print)
             else:
                 measure(part, out, command, status.update)
-    stored, learned = stored_tables(out), read_learning(out)
-    for title, table in benchmark_tables(stored, learned):
+    for title, table in benchmark_tables(out).values():
         if markdown:
             print(f"{title}\n\n{to_markdown(table)}\n")
         else:
             console.print(to_rich(title, table, console.width), "")
-    for path in draw_benchmark(stored, learned, out / "figures"):
+    for path in draw_benchmark(stored_tables(out), read_learning(out), out / "figures"):
         console.print(f"figure  {path}", soft_wrap=True)
 
 

@@ -57,7 +57,7 @@ PRESETS: dict[str, Settings] = {
         step_budget=300,
         num_envs=16,
         trainings=1600,
-        reinforce=ReinforceConfig(learning_rate=0.003, baseline="leave_one_out", patience=40),
+        reinforce=ReinforceConfig(learning_rate=0.003, baseline="leave_one_out", patience=40, keep_best=True),
     ),
     # Algorithm 1 as printed: one mask a step, moving average, every reward trained from scratch to the early stop. The paper
     # does not print its iterations; its 185 minutes at about two seconds a training are 5000. "Until convergence" is a thousand

@@ -38,6 +38,7 @@ VARIANTS: dict[str, Settings] = {
     "Algorithm 1, pre-trained rewards": _masks(ReinforceConfig(), num_envs=1),
     "16 masks, moving average": _masks(ReinforceConfig(learning_rate=0.003)),
     "16 masks, leave-one-out": _masks(_LEAVE_ONE_OUT),
+    "16 masks, leave-one-out, best kept": _masks(replace(_LEAVE_ONE_OUT, keep_best=True)),
     "16 masks, antithetic": _masks(replace(_LEAVE_ONE_OUT, antithetic=True)),
     "16 masks, critic": _masks(replace(_LEAVE_ONE_OUT, critic=True)),
     "16 masks, antithetic, critic": _masks(replace(_LEAVE_ONE_OUT, antithetic=True, critic=True)),

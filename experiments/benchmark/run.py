@@ -9,7 +9,7 @@ from typing import Literal
 
 import pandas as pd
 
-from experiments.benchmark.learning import learning_table
+from experiments.benchmark.learning import learning_table, read_learning
 from experiments.benchmark.overhead import around_training, training_profile, wasted_steps
 from experiments.benchmark.scale import neighbor_table, step_cost
 from experiments.benchmark.throughput import cuda_throughput, throughput
@@ -49,23 +49,21 @@ def stored_tables(folder: Path) -> dict[str, pd.DataFrame]:
     return {name: pd.read_csv(folder / f"{name}.csv") for name in TITLES if (folder / f"{name}.csv").exists()}
 
 
-def benchmark_tables(stored: dict[str, pd.DataFrame], learned: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Every stored table with its title, as people read it: three digits; the machine in the title."""
-    tables = []
-    for name, table in stored.items():
-        if not len(table):
-            tables.append(
-                (f"{TITLES[name]}: no CUDA device was there, nothing measured", table.drop(columns=["machine", "command"]))
-            )
-            continue
-        at = json.loads(table["machine"].iloc[0])
-        where = f"{at['device']}, {at['threads']} threads, torch {at['torch']}"
-        tables.append((f"{TITLES[name]} ({where})", table.drop(columns=["machine", "command"]).map(_text)))
+def benchmark_tables(folder: Path) -> dict[str, tuple[str, pd.DataFrame]]:
+    """Every stored measurement as people read it: a title that names the machine, and a table with three digits."""
+    tables = {}
+    for name, table in stored_tables(folder).items():
+        title = f"{TITLES[name]}: no CUDA device was there, nothing measured"
+        if len(table):
+            at = json.loads(table["machine"].iloc[0])
+            title = f"{TITLES[name]} ({at['device']}, {at['threads']} threads, torch {at['torch']})"
+        tables[name] = (title, table.drop(columns=["machine", "command"]).map(_text))
+    learned = read_learning(folder)
     if len(learned):
         title = (
             "Validation RMSE of the plan after so many inner trainings, minus that of Algorithm 1 at its end, paired by split"
         )
-        tables.append((title, learning_table(learned)))
+        tables["learning"] = (title, learning_table(learned))
     return tables
 
 
