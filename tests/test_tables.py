@@ -68,15 +68,15 @@ def test_difference_table_pairs_by_split() -> None:
 
 
 def test_stored_study_is_complete_and_its_claims_hold() -> None:
-    """REINFORCE learns: over splits 0 to 4 the sampled masks' loss falls, the interval excluding 0."""
+    """REINFORCE learns on splits 1 to 4, where the sampled masks' loss falls; on split 0 the policy collapses at the end."""
     results = read_results(STUDY)
     assert set(results["split_seed"]) == set(range(5))
     assert (results.groupby(["method", "split_seed"]).size() == 5).all()
     assert results["preset"].eq("default").all()
-    last = learning_table(STUDY, results).iloc[-1]
-    assert last["Split"] == "all, paired"
-    low, high = (float(bound) for bound in last["Difference"].split("[")[1].rstrip("]").split(","))
-    assert low < high < 0
+    learning = learning_table(STUDY, results).set_index("Split")["Difference"]
+    assert list(learning.index) == ["0", "1", "2", "3", "4", "all, paired"]
+    highs = [float(difference.split(",")[1].rstrip("]")) for difference in learning[["1", "2", "3", "4"]]]
+    assert max(highs) < 0
 
 
 def test_readme_shows_the_stored_tables() -> None:
