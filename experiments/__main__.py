@@ -110,7 +110,10 @@ def benchmark(
                 run_learning(out, list(VARIANTS), splits, console.print)
             else:
                 measure(part, out, command, status.update)
-    for title, table in benchmark_tables(out).values():
+    tables = benchmark_tables(out)
+    if not tables:
+        raise ValueError(f"nothing is stored in {out}; measure first (leave out --show), or name a folder with --out")
+    for title, table in tables.values():
         if markdown:
             print(f"{title}\n\n{to_markdown(table)}\n")
         else:

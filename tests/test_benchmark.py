@@ -68,6 +68,14 @@ def test_every_part_is_stored_shown_and_drawn(tmp_path: Path) -> None:
     assert "times_plain" in again.stdout
 
 
+def test_misuse_is_one_line(tmp_path: Path) -> None:
+    nothing = run("benchmark", "--show", "--out", tmp_path / "nowhere")
+    assert nothing.returncode == 2
+    assert "nothing is stored in" in nothing.stderr
+    assert not (tmp_path / "nowhere").exists()
+    assert run("benchmark", "thruput", "--out", tmp_path).returncode == 2
+
+
 def test_a_part_that_fails_leaves_what_was_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = pd.DataFrame({"x": [1.5], "machine": "{}", "command": "c"})
     kept.to_csv(tmp_path / "cuda.csv", index=False)

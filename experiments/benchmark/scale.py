@@ -24,12 +24,7 @@ def step_cost(report: Callable[[str], None]) -> pd.DataFrame:
     works = {}
     for n_train in TRAINING_ROWS:
         report(f"step cost: building the problem with {n_train} rows")
-        rng = np.random.default_rng(n_train)
-        x, y = rng.normal(size=(n_train, 7)), rng.normal(size=(n_train, 1))
-        data = RegressionData(x, y, rng.normal(size=(200, 7)), rng.normal(size=(200, 1)))
-        envs = MixRLVectorEnv(16, data=data, batch_rows=200, step_budget=100)
-        envs.reset(seed=0)
-        masks = envs.action_space.sample()
+        envs, masks = _problem(n_train)
         works[str(n_train)] = lambda envs=envs, masks=masks: envs.step(masks)
     seconds = time_in_turn(works, _ROUNDS, lambda words: report(f"step cost: {words} training rows"))
     reference = seconds[str(TRAINING_ROWS[0])]
@@ -40,8 +35,25 @@ def step_cost(report: Callable[[str], None]) -> pd.DataFrame:
             "times_smallest": [
                 statistics.median(a / b for a, b in zip(values, reference, strict=True)) for values in seconds.values()
             ],
+            "peak_mb": [peak_memory_mb(_one_step, n_train) for n_train in TRAINING_ROWS],
         }
     )
+
+
+def _problem(n_train: int) -> tuple[MixRLVectorEnv, np.ndarray]:
+    """16 environments on so many random rows, and 16 masks."""
+    rng = np.random.default_rng(n_train)
+    x, y = rng.normal(size=(n_train, 7)), rng.normal(size=(n_train, 1))
+    data = RegressionData(x, y, rng.normal(size=(200, 7)), rng.normal(size=(200, 1)))
+    envs = MixRLVectorEnv(16, data=data, batch_rows=200, step_budget=100)
+    envs.reset(seed=0)
+    envs.action_space.seed(0)
+    return envs, envs.action_space.sample()
+
+
+def _one_step(n_train: int) -> None:
+    envs, masks = _problem(n_train)
+    envs.step(masks)
 
 
 def neighbor_table(report: Callable[[str], None]) -> pd.DataFrame:
