@@ -73,7 +73,7 @@ def learning_table(stored: pd.DataFrame) -> pd.DataFrame:
     by_split = {key: rows.set_index("split_seed")["val_rmse"] for key, rows in stored.groupby(["variant", "trainings"])}
     reference = by_split["Algorithm 1", BUDGETS.get("Algorithm 1", max(CHECKPOINTS))]
     rows = []
-    for variant in VARIANTS:
+    for variant in (name for name in VARIANTS if name in set(stored["variant"])):
         row = {"Variant": variant, "Splits": ""}
         for trainings in CHECKPOINTS:
             if (variant, trainings) in by_split and trainings <= BUDGETS.get(variant, trainings):

@@ -83,7 +83,9 @@ def _learning(table: pd.DataFrame) -> Figure:
         intervals = [paired_difference(v, [0.0] * len(v)) for v in values]
         x = np.array(steps) * 2 ** ((place - len(variants) / 2) / 30)  # side by side
         means = np.array([interval.mean for interval in intervals])
-        errors = np.nan_to_num([[i.mean - i.low for i in intervals], [i.high - i.mean for i in intervals]])
+        # The interval of two splits spans everything and shows nothing.
+        enough = rows["split_seed"].nunique() > 2
+        errors = np.array([[i.mean - i.low for i in intervals], [i.high - i.mean for i in intervals]]) if enough else None
         label = f"{variant} ({rows['split_seed'].nunique()} splits)"
         axes.errorbar(x, means, yerr=errors, fmt="o-", markersize=3, linewidth=1.2, elinewidth=0.6, label=label)
     axes.axhline(0, color="#8a8a8a", linewidth=0.8, linestyle=":")
