@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.benchmark.learning import BUDGETS
 from experiments.figures import save_figure
 from experiments.tables import paired_difference
 
@@ -77,7 +78,7 @@ def _learning(table: pd.DataFrame) -> Figure:
     split_mean = table.groupby("split_seed")["val_rmse"].transform("mean")
     relative = table.assign(relative=table["val_rmse"] - split_mean)
     for place, variant in enumerate(variants):
-        rows = relative[relative["variant"] == variant]
+        rows = relative[(relative["variant"] == variant) & (relative["trainings"] <= BUDGETS.get(variant, np.inf))]
         steps = sorted(rows["trainings"].unique())
         values = [rows.loc[rows["trainings"] == n, "relative"].to_list() for n in steps]
         intervals = [paired_difference(v, [0.0] * len(v)) for v in values]
