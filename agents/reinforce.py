@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -20,6 +17,8 @@ from torch.nn.utils import get_total_norm
 
 from agents.base import Envs, ProgressCallback, as_vector_env
 from agents.critic import PooledCritic
+from agents.guards import center, guard
+from agents.progress import Progress, update_metrics
 from agents.value_network import HIDDEN_SIZES, ValueNetwork
 from mixrl_env.regressor import resolve_device
 
@@ -38,6 +37,13 @@ class ReinforceConfig:
         patience: updates without a new highest smoothed reward, the mean over the last `window` updates, after which the policy
             counts as converged; None spends the whole budget.
         keep_best: the policy is that of the highest smoothed reward, not that of the last update.
+        average: the policy is an exponential moving average of theta over the updates with this decay; 0 takes theta itself.
+        normalize: divide Eq. 1 by B and by the standard deviation of the update's rewards, so that neither C nor the size of
+            the batch moves the balance with the guards below.
+        entropy_bonus: weight of the policy's entropy in nats a row, which holds p at 1/2 where rewards tell nothing.
+        exploration_penalty: weight of DVRL's guard, max(mean p - 0.9, 0) + max(0.1 - mean p, 0); it used 1000.
+        center: subtract from every logit the batch's mean logit, so that the bias that all rows share cannot move.
+        weight_decay: of theta, decoupled from Adam's step.
         hidden_sizes: nodes of the hidden layers of h_theta.
         device: where h_theta lives: "auto", "cpu", "cuda", ...
 
@@ -52,6 +58,12 @@ class ReinforceConfig:
     critic: bool = False
     patience: int | None = None
     keep_best: bool = False
+    average: float = 0.0
+    normalize: bool = False
+    entropy_bonus: float = 0.0
+    exploration_penalty: float = 0.0
+    center: bool = False
+    weight_decay: float = 0.0
     hidden_sizes: tuple[int, ...] = HIDDEN_SIZES
     device: str = "auto"
 
@@ -62,6 +74,13 @@ class ReinforceConfig:
             raise ValueError(f"window must be at least 1 and learning_rate positive, got {self.window}, {self.learning_rate}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be None or at least 1, got {self.patience}")
+        for name in ("entropy_bonus", "exploration_penalty", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or above, got {getattr(self, name)}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must lie in [0, 1), got {self.average}")
+        if self.average and self.keep_best:
+            raise ValueError("average and keep_best each name another policy as the learned one; choose one of them")
 
 
 class Reinforce:
@@ -100,6 +119,8 @@ class Reinforce:
             raise ValueError(f"antithetic masks come in pairs; m = {m} is odd")
         if config.baseline == "leave_one_out" and m < 2 * group:
             raise ValueError(f"the leave_one_out baseline needs at least {2 * group} environments, got {m}")
+        if config.normalize and m < 2:
+            raise ValueError("normalize takes the spread of the rewards of an update; it needs at least 2 environments, got 1")
         device = resolve_device(config.device)
         generator = torch.Generator().manual_seed(self.seed)
         W = config.window
@@ -107,14 +128,14 @@ class Reinforce:
         state, _ = envs.reset(seed=self.seed)  # Sample D^b ~ P x Uniform(N), shape (m, B, d + e + |N|)
         h = ValueNetwork(state.shape[-1], config.hidden_sizes, generator).to(device)  # Initialize theta,
         base = 0.0  # Base = 0
-        self.network = copy.deepcopy(h) if config.keep_best else h
-        adam = torch.optim.Adam(h.parameters(), lr=config.learning_rate)  # alpha
+        self.network = copy.deepcopy(h) if config.keep_best or config.average else h
+        adam = torch.optim.AdamW(h.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)  # alpha
         critic = PooledCritic(state.shape[-1], generator, device) if config.critic else None
         progress = Progress(W, config.patience)
 
         for update in range(1, num_trainings // m + 1):
             rows = torch.as_tensor(state, device=device)
-            logits = h(rows)  # of h_theta(x_i, y_i, k_i), shape (m, B)
+            logits = center(h(rows)) if config.center else h(rows)  # of h_theta(x_i, y_i, k_i), shape (m, B)
             p = torch.sigmoid(logits)
             D_m = self._sample(p.detach().cpu(), generator)  # D^m as masks (m, B)
             # Train f_phi on D^b with Mix(D^m, D, N): R = -C * Loss. The state that comes back is the next D^b.
@@ -130,6 +151,9 @@ class Reinforce:
                 advantage -= base  # -C * (Loss - Base): base is kept in units of the reward
             log_pi = -bce_with_logits(logits, D_m, reduction="none").sum(dim=1)  # log pi_theta(D^m | D^b), (m,)
             objective = (advantage * log_pi + mean_Q).mean()  # its gradient is Eq. 1
+            if config.normalize:
+                objective /= logits.shape[1] * (float(R.std()) or 1.0)
+            objective += guard(logits, config.entropy_bonus, config.exploration_penalty)
             adam.zero_grad()
             (-objective).backward()
             grad_norm = get_total_norm([w.grad for w in h.parameters() if w.grad is not None])
@@ -138,10 +162,12 @@ class Reinforce:
             if critic is not None:
                 critic.fit(rows, D_m, R)
 
-            metrics = _metrics(logits.detach(), D_m, R, base, float(grad_norm), info.get("final_info", {}))
+            metrics = update_metrics(logits.detach(), D_m, R, base, float(grad_norm), info.get("final_info", {}))
             metrics |= progress.update(float(R.mean()))
             if config.keep_best and progress.improved:
                 self.network.load_state_dict(h.state_dict())
+            if config.average:
+                _follow(self.network, h, config.average if update > 1 else 0.0)
             self._log(metrics, update, trainings=update * m)
             self.trainings, self.converged = update * m, progress.converged
             if callback is not None:
@@ -161,6 +187,8 @@ class Reinforce:
         with torch.no_grad():
             device = next(self.network.parameters()).device
             logits = self.network(torch.as_tensor(rows, device=device))
+            if self.config.center:
+                logits = center(logits)
             # A decided policy has logits whose sigmoids are all 1 in single precision; in double the best option is still told.
             return torch.sigmoid(logits.double()).cpu().numpy()
 
@@ -180,30 +208,6 @@ class Reinforce:
         self.logger.dump(update)
 
 
-class Progress:
-    """The stopping rule: has the smoothed reward, the mean over a window of updates, found no new height for long?"""
-
-    def __init__(self, window: int, patience: int | None) -> None:
-        self.patience, self.converged, self.improved = patience, False, True
-        self._since_best, self._best = 0, -math.inf
-        self._recent: deque[float] = deque(maxlen=window)
-
-    def update(self, reward: float) -> dict[str, float]:
-        """Take the mean reward of an update; returns what to log."""
-        self._recent.append(reward)
-        smoothed = sum(self._recent) / len(self._recent)
-        if len(self._recent) == self._recent.maxlen:  # before, the mean of a few is too noisy to count
-            self._since_best = 0 if smoothed > self._best else self._since_best + 1
-            self._best = max(self._best, smoothed)
-        self.improved = self._since_best == 0
-        self.converged = self.patience is not None and self._since_best >= self.patience
-        return {
-            "convergence/smoothed_reward": smoothed,
-            "convergence/updates_since_best": self._since_best,
-            "convergence/converged": float(self.converged),
-        }
-
-
 def _mean_of_others(values: Tensor, group: int) -> Tensor:
     """For each of m values the mean of those outside its own group of consecutive ones, shape (m,)."""
     groups = values.unflatten(0, (-1, group)).sum(dim=1).repeat_interleave(group)
@@ -211,19 +215,8 @@ def _mean_of_others(values: Tensor, group: int) -> Tensor:
     return mean
 
 
-def _metrics(
-    logits: Tensor, masks: Tensor, reward: Tensor, base: float, grad_norm: float, info: Mapping[str, Any]
-) -> dict[str, float]:
-    """What tells a policy that learns from one that drifts; env/... are means over the m trainings."""
-    p = torch.sigmoid(logits)
-    metrics = {
-        "reward/mean": float(reward.mean()),
-        "reward/std": float(reward.std(correction=0)),
-        "reward/moving_average": base,
-        "policy/p_mean": float(p.mean()),
-        "policy/p_std": float(p.std(correction=0)),  # over rows and options
-        "policy/entropy": float(bce_with_logits(logits, p)),  # nats a row: log 2 at p = 1/2, 0 when decided
-        "policy/selected_share": float(masks.mean()),
-        "policy/grad_norm": grad_norm,
-    }
-    return metrics | {f"env/{key}": float(np.mean(value)) for key, value in info.items() if not key.startswith("_")}
+def _follow(average: ValueNetwork, network: ValueNetwork, decay: float) -> None:
+    """average = decay * average + (1 - decay) * network, weight by weight."""
+    with torch.no_grad():
+        for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(weight, 1 - decay)

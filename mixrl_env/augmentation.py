@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,10 @@ from mixrl_env.neighbors import NeighborOption
 from mixrl_env.problem import MixingProblem
 from mixrl_env.regressor import fit_regressors
 
+Rule = Literal["lowest", "one_standard_error"]
+"""How `choose_plan` chooses."""
+
+_SMALLEST = 1e-12  # keeps odds finite
 _STREAM = 0  # keeps the random numbers of a choice apart from those of whatever else is trained with the same seed
 
 
@@ -42,6 +48,34 @@ def best_options(problem: MixingProblem, probabilities: FloatArray) -> pd.DataFr
     return pd.concat(tables).sort_values("row", kind="stable", ignore_index=True)
 
 
+def sample_options(problem: MixingProblem, probabilities: FloatArray, rng: np.random.Generator) -> pd.DataFrame:
+    """For every training row one option in each space, drawn from the policy given that it selects exactly one there.
+
+    The policy selects every option independently with its probability p, so the option is drawn in proportion to p / (1 - p).
+
+    Args:
+        problem, probabilities: as in `best_options`.
+        rng: draws the options.
+
+    Returns:
+        A table as from `best_options`; probability is still that of the row's most probable option in the space, so that a
+        threshold keeps the same rows.
+
+    Raises:
+        ValueError: if the shape does not fit the problem.
+    """
+    plan = best_options(problem, probabilities)
+    p = probabilities.clip(_SMALLEST, 1 - _SMALLEST)
+    odds = p / (1 - p)
+    ks = np.array([option.k for option in problem.options])
+    for space in plan["space"].unique():
+        members = np.array([index for index, option in enumerate(problem.options) if option.space == space])
+        up_to = odds[:, members].cumsum(axis=1)
+        drawn = (up_to < rng.random(len(up_to))[:, None] * up_to[:, -1:]).sum(axis=1)
+        plan.loc[plan["space"] == space, "k"] = ks[members[drawn]]
+    return plan
+
+
 def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """The training rows and, behind them, the mixed rows of a plan; mixed rows that occur twice are dropped.
 
@@ -64,44 +98,80 @@ def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator
 
 @dataclass(frozen=True, eq=False)
 class PlanChoice:
-    """The plan that did best on the validation rows.
+    """The candidate that the validation rows speak for.
 
     Attributes:
-        best: index of the chosen plan.
-        x, y: its augmented training set: standardised features (n, d), labels (n, e).
-        val_rmse: validation RMSE of every plan and repeat, shape (number of plans, repeats), label units.
-        num_rows: rows of every plan's augmented set.
+        best: index of the chosen candidate.
+        sets: its augmented training sets, one a plan: standardised features (n, d) and labels (n, e).
+        val_rmse: validation RMSE of every candidate and repeat, shape (number of candidates, repeats), label units.
+        num_rows: mean rows of every candidate's augmented sets.
         trainings: regressors trained to choose.
     """
 
     best: int
-    x: FloatArray
-    y: FloatArray
+    sets: list[tuple[FloatArray, FloatArray]]
     val_rmse: FloatArray
-    num_rows: list[int]
+    num_rows: list[float]
     trainings: int
 
 
-def choose_plan(problem: MixingProblem, plans: list[pd.DataFrame], repeats: int, seed: int) -> PlanChoice:
-    """Train regressors from scratch to the early stop on every plan's augmented set; the lowest mean validation loss wins.
+def choose_plan(
+    problem: MixingProblem,
+    candidates: Sequence[Sequence[pd.DataFrame]],
+    repeats: int,
+    seed: int,
+    rule: Rule = "lowest",
+) -> PlanChoice:
+    """Train regressors from scratch to the early stop on every candidate's augmented sets, and choose one candidate.
 
-    Repeat r uses the same random numbers for every plan, so that plans are compared on equal terms; of equal plans the first
-    one wins.
+    Repeat r uses the same random numbers for every candidate, so that they are compared on equal terms.
 
     Args:
         problem: data, neighbours and regressor.
-        plans: tables as from `best_options`.
-        repeats: trainings a plan.
+        candidates: each a list of plans as from `best_options` or `sample_options`; repeat r trains on plan r modulo their
+            number.
+        repeats: trainings a candidate.
         seed: of the trainings.
+        rule: "lowest": the lowest mean validation loss wins, of equal ones the first. "one_standard_error": the first
+            candidate whose regressors, averaged, do not have a higher validation loss than the best averaged ones by more
+            than one standard error of the difference over the validation rows; list the simplest candidate first.
     """
-    sets = [augment(problem, plan, np.random.default_rng(seed)) for plan in plans]
-    jobs = [rows for rows in sets for _ in range(repeats)]
+    sets = [[augment(problem, plan, np.random.default_rng([seed, p])) for p, plan in enumerate(plans)] for plans in candidates]
+    jobs = [plans[repeat % len(plans)] for plans in sets for repeat in range(repeats)]
     rngs = [np.random.default_rng([_STREAM, seed, repeat]) for _ in sets for repeat in range(repeats)]
-    fitted = fit_regressors(jobs, problem.x_val, problem.data.y_val, problem.config.regressor, rngs)
+    y_val = problem.data.y_val
+    fitted = fit_regressors(jobs, problem.x_val, y_val, problem.config.regressor, rngs)
     # A diverged training never wins.
-    val_loss = np.where(fitted.diverged, np.inf, fitted.val_loss).reshape(len(plans), repeats)
+    val_loss = np.where(fitted.diverged, np.inf, fitted.val_loss).reshape(len(sets), repeats)
     best = int(np.argmin(val_loss.mean(axis=1)))
-    return PlanChoice(best, *sets[best], np.sqrt(val_loss), [len(x) for x, _ in sets], len(jobs))
+    if rule == "one_standard_error" and len(y_val) > 1:
+        averaged = fitted.predict(problem.x_val).reshape(len(sets), repeats, *y_val.shape).mean(axis=1)
+        errors = np.square(averaged - y_val).mean(axis=2)  # (candidates, n_val)
+        errors[~np.isfinite(val_loss).all(axis=1)] = np.inf
+        best = simplest_within_one_standard_error(errors)
+    num_rows = [float(np.mean([len(x) for x, _ in plans])) for plans in sets]
+    return PlanChoice(best, sets[best], np.sqrt(val_loss), num_rows, len(jobs))
+
+
+def simplest_within_one_standard_error(errors: FloatArray) -> int:
+    """The first candidate that the validation rows cannot tell from the best one.
+
+    Args:
+        errors: squared error of every candidate on every validation row, shape (candidates, n_val), n_val >= 2; the simplest
+            candidate first. A candidate with infinite errors is never chosen.
+
+    Returns:
+        Index of the first whose mean error exceeds the lowest mean by at most one standard error of the paired difference; 0
+        if all are infinite.
+    """
+    best = int(np.argmin(errors.mean(axis=1)))
+    for candidate, error in enumerate(errors):
+        if not np.isfinite(error).all():
+            continue
+        worse = error - errors[best]
+        if worse.mean() <= worse.std(ddof=1) / len(worse) ** 0.5:
+            return candidate
+    return best
 
 
 def threshold_candidates(probabilities: pd.Series, count: int = 10) -> list[float]:

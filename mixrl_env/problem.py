@@ -12,6 +12,7 @@ import numpy.typing as npt
 from mixrl_env.data import FloatArray, IntArray, RegressionData
 from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix
 from mixrl_env.neighbors import DEFAULT_OPTIONS, NeighborOption, NeighborTable
+from mixrl_env.observation import DEFAULT_PARTS, Observation, RowObserver, check_parts
 from mixrl_env.regressor import RegressorConfig, fit_regressors
 
 DIVERGED_FACTOR = 10.0
@@ -25,6 +26,8 @@ class ProblemConfig:
 
     Attributes:
         options: the list N of (space, k).
+        observe: the parts of an observation row: "x", "y" and "option" as in the paper, and "distances", ours; see
+            `mixrl_env.observation.RowObserver`.
         lam: mix ratio lambda: a number in [0, 1], or ("beta", alpha).
         batch_rows: B, training rows in a batch; None is the whole training set, as in the paper.
         reward_scale: C; the reward is -C times the validation loss.
@@ -40,6 +43,7 @@ class ProblemConfig:
     """
 
     options: tuple[NeighborOption, ...] = DEFAULT_OPTIONS
+    observe: tuple[str, ...] = DEFAULT_PARTS
     lam: MixRatio = 0.5
     batch_rows: int | None = None
     reward_scale: float = 1.0
@@ -49,6 +53,7 @@ class ProblemConfig:
     step_budget: int | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "observe", check_parts(self.observe))
         object.__setattr__(self, "lam", check_ratio(self.lam))  # ["beta", alpha], as JSON has it, becomes a tuple
         for name in ("batch_rows", "step_budget"):
             value = getattr(self, name)
@@ -148,7 +153,7 @@ class MixingProblem:
         self.x_val = data.standardize_x(data.x_val)
         labels = data.standardize_y(data.y_train)
         self.neighbors = NeighborTable(self.x_train, labels, config.options)
-        self._observed = np.concatenate([self.x_train, labels], axis=1).astype(np.float32)
+        self._observer = RowObserver(config.observe, self.x_train, labels, self.neighbors)
         with np.errstate(over="ignore"):
             zero_loss = float(np.mean(np.square(data.y_train))) or 1.0
         self.diverged_loss = min(DIVERGED_FACTOR * zero_loss, _LARGEST_LOSS)
@@ -171,17 +176,13 @@ class MixingProblem:
         rows = np.sort(rng.choice(n_train, size=self.num_rows, replace=False))
         return Batch(rows, rng.integers(len(self.options), size=self.num_rows))
 
-    def observe(self, batch: Batch) -> npt.NDArray[np.float32]:
-        """The rows (x, y, k) of a batch: standardised features and labels, then k one-hot; shape (B, d + e + |N|)."""
-        one_hot = np.eye(len(self.options), dtype=np.float32)[batch.options]
-        return np.concatenate([self._observed[batch.rows], one_hot], axis=1)
+    def observe(self, batch: Batch) -> Observation:
+        """The rows (x, y, k) of a batch, or what `ProblemConfig.observe` says; shape (B, d + e + |N|)."""
+        return self._observer.observe(batch.rows, batch.options)
 
-    def observation_bounds(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def observation_bounds(self) -> tuple[Observation, Observation]:
         """Lowest and highest value of every column of an observation row, shapes (d + e + |N|,)."""
-        size = len(self.options)
-        low = np.concatenate([self._observed.min(axis=0), np.zeros(size, dtype=np.float32)])
-        high = np.concatenate([self._observed.max(axis=0), np.ones(size, dtype=np.float32)])
-        return low, high
+        return self._observer.low, self._observer.high
 
     def every_row_and_option(self) -> Batch:
         """All n_train x |N| combinations, row by row: what probabilities are asked for once h is trained."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
 from agents import Reinforce, ReinforceConfig
-from agents.reinforce import Progress
+from agents.progress import Progress
 from tests.toy import ToyVectorEnv
 
 # Whole numbers: their sums are exact, so that ties between smoothed rewards are ties for numpy too. They abound.

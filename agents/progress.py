@@ -1,0 +1,55 @@
+"""What the learning curves tell: the metrics of an update, and whether the reward still rises."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
+
+
+class Progress:
+    """The stopping rule: has the smoothed reward, the mean over a window of updates, found no new height for long?"""
+
+    def __init__(self, window: int, patience: int | None) -> None:
+        self.patience, self.converged, self.improved = patience, False, True
+        self._since_best, self._best = 0, -math.inf
+        self._recent: deque[float] = deque(maxlen=window)
+
+    def update(self, reward: float) -> dict[str, float]:
+        """Take the mean reward of an update; returns what to log."""
+        self._recent.append(reward)
+        smoothed = sum(self._recent) / len(self._recent)
+        if len(self._recent) == self._recent.maxlen:  # before, the mean of a few is too noisy to count
+            self._since_best = 0 if smoothed > self._best else self._since_best + 1
+            self._best = max(self._best, smoothed)
+        self.improved = self._since_best == 0
+        self.converged = self.patience is not None and self._since_best >= self.patience
+        return {
+            "convergence/smoothed_reward": smoothed,
+            "convergence/updates_since_best": self._since_best,
+            "convergence/converged": float(self.converged),
+        }
+
+
+def update_metrics(
+    logits: Tensor, masks: Tensor, reward: Tensor, base: float, grad_norm: float, info: Mapping[str, Any]
+) -> dict[str, float]:
+    """What tells a policy that learns from one that drifts; env/... are means over the m trainings."""
+    p = torch.sigmoid(logits)
+    metrics = {
+        "reward/mean": float(reward.mean()),
+        "reward/std": float(reward.std(correction=0)),
+        "reward/moving_average": base,
+        "policy/p_mean": float(p.mean()),
+        "policy/p_std": float(p.std(correction=0)),  # over rows and options
+        "policy/entropy": float(bce_with_logits(logits, p)),  # nats a row: log 2 at p = 1/2, 0 when decided
+        "policy/selected_share": float(masks.mean()),
+        "policy/grad_norm": grad_norm,
+    }
+    return metrics | {f"env/{key}": float(np.mean(value)) for key, value in info.items() if not key.startswith("_")}
