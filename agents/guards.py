@@ -1,4 +1,4 @@
-"""Guards against drift: gradient noise alone moves the bias that all rows of h_theta share, until p is 0 or 1 and learning ends.
+"""Guards against drift: gradient noise alone moves the bias of h_theta that all rows share, until p is 0 or 1.
 
 Algorithm 1 has none; each is an option of `agents.ReinforceConfig`.
 """

@@ -216,7 +216,7 @@ def _mean_of_others(values: Tensor, group: int) -> Tensor:
 
 
 def _follow(average: ValueNetwork, network: ValueNetwork, decay: float) -> None:
-    """average = decay * average + (1 - decay) * network, weight by weight."""
+    """Move the average to decay * average + (1 - decay) * network, weight by weight."""
     with torch.no_grad():
         for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(weight, 1 - decay)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,48 +15,64 @@ from experiments.benchmark.learning import VARIANTS, read_learning, run_learning
 from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
 from experiments.figures import draw_figures, draw_idea
-from experiments.reproduce import default_folder, run_study
+from experiments.reproduce import run_study
 from experiments.results import ResultStore, cell_folder
-from experiments.settings import PRESETS
+from experiments.study import Study, read_study
 from experiments.tables import study_tables, to_markdown, to_rich
 
 ResultsFolder = Annotated[Path, tyro.conf.Positional]
 
 
 def reproduce(
-    preset: Literal["default", "paper", "smoke"] = "default", splits: tuple[int, ...] = (0,), out: Path | None = None
+    preset: Literal["default", "reinforce", "paper", "smoke"] = "default",
+    splits: tuple[int, ...] = (0,),
+    out: Path | None = None,
 ) -> None:
     """Run the NO2 rows of Table 2 and print them beside the paper's.
 
     Finished methods are stored at once and are not computed again; Ctrl-C loses only the method at work.
 
     Args:
-        preset: default takes minutes, paper hours (Algorithm 1 as printed), smoke seconds (to see that it runs).
+        preset: default and reinforce take minutes, paper hours (Algorithm 1 as printed), smoke seconds (to see that it runs).
         splits: seeds of the random splits into training, validation and test rows.
         out: folder of the results; runs/no2-PRESET if not given.
     """
     if not splits or min(splits) < 0:
         raise ValueError(f"--splits takes at least one seed of 0 or above, got {splits}")
-    settings = PRESETS[preset]
-    console = Console()
+    _run(Study.of_preset(preset, splits), out or Path("runs") / f"no2-{preset}", Console())
+
+
+def study(files: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path = Path("runs")) -> None:
+    """Run studies from their TOML files, one after the other; each goes into the folder of its name.
+
+    Finished methods are stored at once and are not computed again; Ctrl-C loses only the method at work.
+
+    Args:
+        files: such as experiments/studies/transfer.toml.
+        out: folder of the studies' folders; results holds those of the documentation.
+    """
+    for one in [read_study(path) for path in files]:  # a bad file is told before any work starts
+        _run(one, out / one.name, Console())
+
+
+def _run(study: Study, folder: Path, console: Console) -> None:
+    """Compute what is missing, print the tables, draw the figures."""
     command = shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
-    store = ResultStore(out or default_folder(preset, settings), preset, settings, command)
+    store = ResultStore(folder, study.name, study.methods, command)
     try:
-        run_study(store, settings, splits, console)
+        run_study(store, study, console)
     except KeyboardInterrupt:
         console.print(f"\ninterrupted; finished methods are in {store.path}, the same command goes on from there")
         if store.path.exists():
             tables(store.folder)
         sys.exit(130)
     tables(store.folder)
-    figure_paths = draw_figures(store.folder)
-    console.print("Written:", f"  results        {store.path}", sep="\n", soft_wrap=True)
-    for split in splits:
-        folder = cell_folder(store.folder, settings.dataset, split)
-        console.print(f"  value network  {folder / 'value_network.safetensors'}", soft_wrap=True)
-        console.print(f"  chosen plan    {folder / 'plan.csv'}   curves {folder / 'progress.csv'}", soft_wrap=True)
-    for path in figure_paths:
-        console.print(f"  figure         {path}", soft_wrap=True)
+    written = [store.path, *draw_figures(store.folder)]
+    for dataset, split in product(study.datasets, study.splits):
+        written += sorted(cell_folder(store.folder, dataset, split).rglob("plan.csv"))
+    console.print("Written:")
+    for path in written:
+        console.print(f"  {path}", soft_wrap=True)
 
 
 def tables(results: ResultsFolder, markdown: bool = False) -> None:
@@ -133,7 +150,7 @@ def idea(out: Path = Path("docs/idea.png")) -> None:
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = {verb.__name__: verb for verb in (reproduce, tables, figures, benchmark, idea)}
+    verbs = {verb.__name__: verb for verb in (reproduce, study, tables, figures, benchmark, idea)}
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="python -m experiments", description=__doc__)
     except (ValueError, OSError) as error:

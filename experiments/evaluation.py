@@ -21,18 +21,22 @@ class FinalScore:
         seed: which of the repeated trainings.
         val_rmse, test_rmse: label units.
         test_r2: share of label variance explained on the test rows.
+        val_rmse_averaged, test_rmse_averaged: of the mean prediction of all repeats, the same in each of them.
     """
 
     seed: int
     val_rmse: float
     test_rmse: float
     test_r2: float
+    val_rmse_averaged: float
+    test_rmse_averaged: float
 
 
 def final_scores(problem: MixingProblem, augmented: Augmented, split_seed: int, repeats: int) -> list[FinalScore]:
-    """Train regressors from scratch to the early stop on an augmented set and score them on the test rows (Sec. 4).
+    """Train regressors from scratch to the early stop on augmented sets and score them on the test rows (Sec. 4).
 
-    Training r draws the same initial weights for every method on a split, so that methods are compared paired.
+    Training r takes set r (modulo their number) and draws the same initial weights for every method on a split, so that
+    methods are compared paired.
 
     Raises:
         ValueError: if the data have no test part.
@@ -41,10 +45,13 @@ def final_scores(problem: MixingProblem, augmented: Augmented, split_seed: int, 
     if data.x_test is None or data.y_test is None:
         raise ValueError(f"{data.name} has no test rows to judge the final regressors on")
     rngs = [np.random.default_rng([_STREAM, split_seed, repeat]) for repeat in range(repeats)]
-    sets = [(augmented.x, augmented.y)] * repeats
+    sets = [augmented.sets[repeat % len(augmented.sets)] for repeat in range(repeats)]
     fitted = fit_regressors(sets, problem.x_val, data.y_val, problem.config.regressor, rngs)
     predictions = fitted.predict(data.standardize_x(data.x_test))
+    averaged = rmse(data.y_val, fitted.predict(problem.x_val).mean(axis=0)), rmse(data.y_test, predictions.mean(axis=0))
     return [
-        FinalScore(seed, float(fitted.val_loss[seed]) ** 0.5, rmse(data.y_test, predicted), r2(data.y_test, predicted))
+        FinalScore(
+            seed, float(fitted.val_loss[seed]) ** 0.5, rmse(data.y_test, predicted), r2(data.y_test, predicted), *averaged
+        )
         for seed, predicted in enumerate(predictions)
     ]

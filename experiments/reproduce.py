@@ -1,11 +1,11 @@
-"""Run the methods of Table 2 on random splits, store every finished one, and show the result."""
+"""Run the methods of a study on random splits, and store every finished one."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import gymnasium as gym
@@ -13,34 +13,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from experiments.evaluation import final_scores
-from experiments.methods import Augmented, Cell, methods_of
+from experiments.methods import BASELINES, Cell, method_of
 from experiments.results import ResultStore, cell_folder
-from experiments.settings import Settings
+from experiments.study import Study
 from mixrl_env import MixRLEnv
 
 
-def run_study(store: ResultStore, settings: Settings, splits: Sequence[int], console: Console) -> None:
-    """Compute every method on every split that is not stored yet.
+def run_study(store: ResultStore, study: Study, console: Console) -> None:
+    """Compute every method on every dataset and split that is not stored yet.
 
     Args:
         store: where results go.
-        settings: the preset.
-        splits: split seeds.
+        study: what to compute.
         console: where progress is shown.
     """
-    for split_seed in splits:
-        pending = {
-            name: augment
-            for name, augment in methods_of(settings).items()
-            if not store.is_done(settings.dataset, name, split_seed)
-        }
+    for dataset, split_seed in product(study.datasets, study.splits):
+        pending = [name for name in study.methods if not store.is_done(dataset, name, split_seed)]
         if not pending:
-            console.print(f"split {split_seed}: all methods are stored in {store.path}, nothing to compute")
+            console.print(f"{dataset}, split {split_seed}: all methods are stored in {store.path}, nothing to compute")
             continue
-        env = gym.make(settings.env_id, split_seed=split_seed, **settings.env_settings()).unwrapped
-        assert isinstance(env, MixRLEnv)
-        folder = cell_folder(store.folder, settings.dataset, split_seed)
-        folder.mkdir(parents=True, exist_ok=True)
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -50,22 +41,29 @@ def run_study(store: ResultStore, settings: Settings, splits: Sequence[int], con
             TextColumn("{task.fields[words]}"),
         )
         with Progress(*columns, console=console) as progress:
-            for name, augment in pending.items():
-                task = progress.add_task(f"split {split_seed}: {name}", total=None, words="")
+            for name in pending:
+                task = progress.add_task(f"{dataset}, split {split_seed}: {name}", total=None, words="")
 
                 def report(done: int, total: int, words: str, task: Any = task) -> None:
                     progress.update(task, completed=done, total=total, words=words)
 
-                cell = Cell(env.problem, settings, split_seed, folder, report)
-                rows = _run_cell(name, augment, cell)
+                settings = replace(study.methods[name], dataset=dataset)
+                # Rewards start anew in the environments; the problem that plans are judged on needs no pre-trained state.
+                env = gym.make(settings.env_id, split_seed=split_seed, **settings.env_settings() | {"pretrained": False})
+                assert isinstance(env.unwrapped, MixRLEnv)
+                folder = cell_folder(store.folder, dataset, split_seed)
+                if len([other for other in study.methods if other not in BASELINES]) > 1 and name not in BASELINES:
+                    folder = folder / slug(name)
+                folder.mkdir(parents=True, exist_ok=True)
+                rows = _run_cell(name, Cell(env.unwrapped.problem, settings, split_seed, folder, report))
                 store.add(rows)
                 progress.update(task, completed=1, total=1, words=f"validation RMSE {_mean(rows, 'val_rmse'):.4f}")
 
 
-def _run_cell(name: str, augment: Callable[[Cell], Augmented], cell: Cell) -> list[dict[str, Any]]:
+def _run_cell(name: str, cell: Cell) -> list[dict[str, Any]]:
     """One method on one split: find the training set, train the final regressors, and score them."""
     start = time.monotonic()
-    augmented = augment(cell)
+    augmented = method_of(name)(cell)
     repeats = cell.settings.final_trainings
     cell.report(0, repeats, "final trainings")
     scores = final_scores(cell.problem, augmented, cell.split_seed, repeats)
@@ -73,7 +71,7 @@ def _run_cell(name: str, augment: Callable[[Cell], Augmented], cell: Cell) -> li
         "dataset": cell.settings.dataset,
         "method": name,
         "split_seed": cell.split_seed,
-        "num_rows": len(augmented.x),
+        "num_rows": augmented.num_rows,
         "trainings": augmented.trainings,
         "seconds": round(time.monotonic() - start, 1),
         "choice": augmented.choice,
@@ -85,6 +83,6 @@ def _mean(rows: list[dict[str, Any]], column: str) -> float:
     return float(sum(row[column] for row in rows) / len(rows))
 
 
-def default_folder(preset: str, settings: Settings) -> Path:
-    """Where a study goes unless told otherwise."""
-    return Path("runs") / f"{settings.dataset}-{preset}"
+def slug(name: str) -> str:
+    """A method's name as a folder's name."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ COLUMNS = (
     "val_rmse",
     "test_rmse",
     "test_r2",
+    "val_rmse_averaged",
+    "test_rmse_averaged",
     "num_rows",
     "trainings",
     "seconds",
@@ -36,22 +39,23 @@ class ResultStore:
 
     Args:
         folder: made if it does not exist.
-        preset: name of the settings.
-        settings: what the results depend on.
+        study: name of the preset or the study.
+        settings: what the results of each method depend on.
         command: how the study was started.
 
     Raises:
         ValueError: if the folder holds results of other settings or of another version.
     """
 
-    def __init__(self, folder: Path, preset: str, settings: Settings, command: str) -> None:
-        self.folder, self._preset, self._command = folder, preset, command
-        self._settings = json.dumps(settings.as_dict())
+    def __init__(self, folder: Path, study: str, settings: Mapping[str, Settings], command: str) -> None:
+        self.folder, self._study, self._command = folder, study, command
+        self._settings = {method: json.dumps(own.as_dict()) for method, own in settings.items()}
         self.path = folder / "results.csv"
         if self.path.exists():
             stored = read_results(folder)
-            for column, ours in (("settings", self._settings), ("version", __version__)):
-                other = stored.loc[stored[column] != ours, column]
+            ours = stored["method"].map(self._settings).fillna(stored["settings"])  # what we do not compute may stay
+            for column, expected in (("settings", ours), ("version", __version__)):
+                other = stored.loc[stored[column] != expected, column]
                 if len(other):
                     raise ValueError(
                         f"{self.path} holds results made with another {column}: {other.iloc[0]}; "
@@ -69,8 +73,9 @@ class ResultStore:
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Store all rows of one method on one split; the file is replaced in one go."""
-        common = {"preset": self._preset, "version": __version__, "command": self._command, "settings": self._settings}
-        new = pd.DataFrame([{**row, **common} for row in rows], columns=list(COLUMNS))
+        common = {"preset": self._study, "version": __version__, "command": self._command}
+        rows = [{**row, **common, "settings": self._settings[row["method"]]} for row in rows]
+        new = pd.DataFrame(rows, columns=list(COLUMNS))
         if self.path.exists():
             new = pd.concat([read_results(self.folder), new], ignore_index=True)
         write_csv(new, self.path)

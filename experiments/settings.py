@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from agents import ReinforceConfig
+from agents import MaskRegressionConfig, ReinforceConfig
 from mixrl_env import RegressorConfig
+from mixrl_env.augmentation import Rule
+from mixrl_env.observation import DEFAULT_PARTS
 
 
 @dataclass(frozen=True)
@@ -16,28 +19,45 @@ class Settings:
 
     Attributes:
         dataset: name for `mixrl_env.load_dataset`.
-        env_id: the environment with the paper's settings for that dataset.
+        env_id: the environment with the paper's settings for that dataset; "MixRL-v0" for a dataset the paper has not.
         mixrl_name: what the tables call the MixRL of this preset.
+        observe: what the agent sees of a row; see `mixrl_env.ProblemConfig`.
         pretrained: whether rewards start from a pre-trained state; see `mixrl_env.ProblemConfig`.
         step_budget: optimiser steps of a reward; None trains to the early stop.
-        regressor: network and training of f_phi; None is the environment's own, the paper's.
+        regressor: network and training of f_phi; None is the environment's own.
         num_envs: m, masks an update.
-        trainings: inner trainings that REINFORCE may spend, if it does not converge before (`ReinforceConfig.patience`).
+        trainings: inner trainings that the agent may spend; REINFORCE may converge before (`ReinforceConfig.patience`).
+        agent: "reinforce", or "mask_regression", ours; "none" gives every row and option the same probability.
         reinforce: settings of Algorithm 1.
-        tuning_repeats: trainings for every candidate of a choice on validation rows (the threshold T, the k of Global kNN).
+        mask_regression: settings of the regression on masks.
+        held_back: share of the validation rows that rewards do not see; the choice of the plan sees all.
+        plan: "most_probable" options of every row, as in the paper; "sampled" draws one plan from the policy for each final
+            regressor.
+        thresholds: how many thresholds T to try between everything and nothing.
+        rule: how the threshold is chosen; see `mixrl_env.augmentation.choose_plan`.
+        tuning_repeats: trainings for every threshold T.
+        knn_repeats: trainings for every k of Global kNN.
         final_trainings: regressors trained on the augmented set (5 in Sec. 4).
     """
 
     dataset: str = "no2"
     env_id: str = "MixRL-NO2-v0"
     mixrl_name: str = "MixRL"
+    observe: tuple[str, ...] = DEFAULT_PARTS
     pretrained: bool = False
     step_budget: int | None = None
     regressor: RegressorConfig | None = None
     num_envs: int = 1
     trainings: int = 5000
+    agent: Literal["reinforce", "mask_regression", "none"] = "reinforce"
     reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
+    mask_regression: MaskRegressionConfig = field(default_factory=MaskRegressionConfig)
+    held_back: float = 0.0
+    plan: Literal["most_probable", "sampled"] = "most_probable"
+    thresholds: int = 10
+    rule: Rule = "lowest"
     tuning_repeats: int = 2
+    knn_repeats: int = 2
     final_trainings: int = 5
 
     def as_dict(self) -> dict[str, Any]:
@@ -47,12 +67,58 @@ class Settings:
     def env_settings(self) -> dict[str, Any]:
         """What `gym.make` is told besides the environment's own settings."""
         own_regressor = {} if self.regressor is None else {"regressor": self.regressor}
-        return {"pretrained": self.pretrained, "step_budget": self.step_budget, **own_regressor}
+        return {
+            "data": self.dataset,
+            "observe": self.observe,
+            "pretrained": self.pretrained,
+            "step_budget": self.step_budget,
+            **own_regressor,
+        }
+
+
+def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Settings with some fields replaced; the fields of `regressor`, `reinforce` and `mask_regression` may come as a mapping.
+
+    Raises:
+        ValueError: for a field that does not exist, or a value out of its range.
+    """
+    new = dict(changes)
+    for name, default in (("regressor", RegressorConfig()), ("reinforce", None), ("mask_regression", None)):
+        if isinstance(new.get(name), Mapping):
+            new[name] = _replace(getattr(settings, name) or default, new[name], f"{name}.")
+    if "observe" in new:
+        new["observe"] = tuple(new["observe"])
+    replaced: Settings = _replace(settings, new, "")
+    return replaced
+
+
+def _replace(config: Any, changes: Mapping[str, Any], prefix: str) -> Any:
+    known = [field.name for field in dataclasses.fields(config)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise ValueError(f"unknown setting {prefix}{unknown[0]}; known: {', '.join(prefix + name for name in known)}")
+    return dataclasses.replace(config, **changes)
 
 
 PRESETS: dict[str, Settings] = {
-    # m masks with the leave-one-out baseline, rewards from a pre-trained state: about a hundredth of the paper's steps.
+    # What docs/transfer.md and docs/default.md found to reach rows that nobody trained or chose on: the credit of rows by
+    # regression on random masks, rewards from a pre-trained state, and final regressors that each see another draw of the
+    # policy. Global kNN gets as many optimiser steps: 4 trainings of each of 16 k.
     "default": Settings(
+        pretrained=True,
+        step_budget=300,
+        num_envs=16,
+        trainings=768,
+        agent="mask_regression",
+        plan="sampled",
+        thresholds=4,
+        rule="one_standard_error",
+        tuning_repeats=4,
+        knn_repeats=6,
+    ),
+    # REINFORCE with what speeds it up: m masks with the leave-one-out baseline, rewards from a pre-trained state.
+    "reinforce": Settings(
+        mixrl_name="MixRL (REINFORCE)",
         pretrained=True,
         step_budget=300,
         num_envs=16,

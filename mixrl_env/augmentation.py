@@ -54,7 +54,8 @@ def sample_options(problem: MixingProblem, probabilities: FloatArray, rng: np.ra
     The policy selects every option independently with its probability p, so the option is drawn in proportion to p / (1 - p).
 
     Args:
-        problem, probabilities: as in `best_options`.
+        problem: whose training rows and options are meant.
+        probabilities: h_theta(x, y, k) of every row and option, shape (n_train, |N|).
         rng: draws the options.
 
     Returns:

@@ -136,12 +136,12 @@ def test_choose_plan_prefers_no_mixing_to_a_harmful_plan() -> None:
     problem = step_problem()
     harmful, empty = make_plan(*((row, "all", 0) for row in range(40))), make_plan()
     for plans, best in (([harmful, empty], 1), ([empty, harmful], 0)):
-        choice = choose_plan(problem, plans, repeats=2, seed=0)
+        choice = choose_plan(problem, [[plan] for plan in plans], repeats=2, seed=0)
         assert choice.best == best
         assert choice.val_rmse.shape == (2, 2)
         assert choice.val_rmse[1 - best].min() > 1.2 * choice.val_rmse[best].max()
-        assert np.array_equal(choice.x, problem.x_train)
-        assert np.array_equal(choice.y, problem.data.y_train)
+        assert np.array_equal(choice.sets[0][0], problem.x_train)
+        assert np.array_equal(choice.sets[0][1], problem.data.y_train)
         assert choice.num_rows[best] == 40
         assert choice.num_rows[1 - best] > 40 + 100
         assert choice.trainings == 4
@@ -157,7 +157,7 @@ def test_choose_plan_takes_the_lowest_mean_validation_loss(monkeypatch: pytest.M
     monkeypatch.setattr(augmentation, "fit_regressors", watched)
     plans = [make_plan((0, "all", 0)), make_plan(*((row, "data", 3) for row in range(12))), make_plan(), make_plan()]
     problem = make_problem(step_budget=5)  # a budget of the rewards is not one of the choice
-    choice = choose_plan(problem, plans, repeats=3, seed=4)
+    choice = choose_plan(problem, [[plan] for plan in plans], repeats=3, seed=4)
 
     [((jobs, x_val, y_val, config, _), fitted)] = calls  # all trainings at once, and from scratch
     assert config == REGRESSOR
@@ -169,7 +169,7 @@ def test_choose_plan_takes_the_lowest_mean_validation_loss(monkeypatch: pytest.M
     mean_loss = [fitted.val_loss[3 * plan : 3 * plan + 3].mean() for plan in range(4)]
     assert len(set(mean_loss[:3])) == 3
     assert choice.best == np.argmin(mean_loss)
-    assert np.concatenate([choice.x, choice.y], axis=1).tolist() == expected[choice.best]
+    assert np.concatenate(choice.sets[0], axis=1).tolist() == expected[choice.best]
     assert choice.num_rows == [len(rows) for rows in expected]
     assert choice.trainings == 12
     np.testing.assert_allclose(choice.val_rmse, np.sqrt(fitted.val_loss).reshape(4, 3))
@@ -181,10 +181,10 @@ def test_choose_plan_takes_the_lowest_mean_validation_loss(monkeypatch: pytest.M
 def test_choose_plan_depends_on_its_seed_alone() -> None:
     problem = make_problem(lam=("beta", 0.5))
     plans = [make_plan((0, "all", 0), (3, "data", 3)), make_plan((5, "label", 2))]
-    first, again, other = (choose_plan(problem, plans, repeats=2, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (choose_plan(problem, [[plan] for plan in plans], repeats=2, seed=seed) for seed in (1, 1, 2))
     assert first.best == again.best
     assert np.array_equal(first.val_rmse, again.val_rmse)
-    assert np.array_equal(first.x, again.x)
+    assert np.array_equal(first.sets[0][0], again.sets[0][0])
     assert not np.any(first.val_rmse == other.val_rmse)
 
 
@@ -203,6 +203,6 @@ def test_choose_plan_compares_means(monkeypatch: pytest.MonkeyPatch, losses: lis
         return replace(fit_regressors(*arguments), val_loss=np.ravel(losses), diverged=~np.isfinite(np.ravel(losses)))
 
     monkeypatch.setattr(augmentation, "fit_regressors", with_losses)
-    choice = choose_plan(PROBLEM, [make_plan((0, "data", 1)), make_plan((0, "all", 0))], repeats=2, seed=0)
+    choice = choose_plan(PROBLEM, [[make_plan((0, "data", 1))], [make_plan((0, "all", 0))]], repeats=2, seed=0)
     assert choice.best == best
-    assert len(choice.x) == choice.num_rows[best] == (13, 23)[best]
+    assert len(choice.sets[0][0]) == choice.num_rows[best] == (13, 23)[best]

@@ -163,7 +163,10 @@ def test_step_needs_a_reset_before_and_after() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lamda": 0.5}, "unknown setting 'lamda'; known: options, observe, lam, batch_rows, reward_scale, regressor, pretrained"),
+        (
+            {"lamda": 0.5},
+            "unknown setting 'lamda'; known: options, observe, lam, batch_rows, reward_scale",
+        ),
         ({"regressor": {"lr": 0.1}}, "unknown regressor setting 'lr'; known: hidden_sizes, layer_norm, learning_rate"),
         ({"regressor": {"batch_size": 0}}, "batch_size must be a whole number of at least 1"),
         ({"options": [("data", 12)]}, "k must lie between 1 and n_train - 1 = 11"),

@@ -30,8 +30,8 @@ def make_cell(folder: Path, with_test: bool = False) -> Cell:
 def test_no_augmentation_is_the_training_rows(tmp_path: Path) -> None:
     cell = make_cell(tmp_path)
     augmented = no_augmentation.augment(cell)
-    assert np.array_equal(augmented.x, cell.problem.x_train)
-    assert np.array_equal(augmented.y, cell.problem.data.y_train)
+    assert np.array_equal(augmented.sets[0][0], cell.problem.x_train)
+    assert np.array_equal(augmented.sets[0][1], cell.problem.data.y_train)
     assert augmented.trainings == 0
 
 
@@ -40,7 +40,7 @@ def test_original_mixup_mixes_every_pair_once(tmp_path: Path) -> None:
     x, y = cell.problem.x_train, cell.problem.data.y_train
     augmented = original_mixup.augment(cell)
     expected = [np.r_[(x[i] + x[j]) / 2, (y[i] + y[j]) / 2] for i in range(30) for j in range(i + 1, 30)]
-    np.testing.assert_allclose(np.c_[augmented.x, augmented.y], np.r_[np.c_[x, y], expected])
+    np.testing.assert_allclose(np.concatenate(augmented.sets[0], axis=1), np.r_[np.c_[x, y], expected])
 
 
 def test_global_knn_keeps_the_k_with_the_lowest_validation_loss(tmp_path: Path) -> None:
@@ -50,17 +50,17 @@ def test_global_knn_keeps_the_k_with_the_lowest_validation_loss(tmp_path: Path) 
     assert list(trials["k"]) == [1, 3]
     best = trials.loc[trials["val_rmse"].idxmin()]
     assert augmented.choice == f"k={int(best['k'])}"
-    assert len(augmented.x) == best["num_rows"]
-    assert augmented.trainings == 2 * PRESETS["smoke"].tuning_repeats
+    assert len(augmented.sets[0][0]) == best["num_rows"]
+    assert augmented.trainings == 2 * PRESETS["smoke"].knn_repeats
 
 
 def test_final_scores_judge_on_test_rows_and_need_them(tmp_path: Path) -> None:
     cell = make_cell(tmp_path, with_test=True)
     data = cell.problem.data
-    scores = final_scores(cell.problem, Augmented(cell.problem.x_train, data.y_train), 0, 3)
+    scores = final_scores(cell.problem, Augmented([(cell.problem.x_train, data.y_train)]), 0, 3)
     assert [score.seed for score in scores] == [0, 1, 2]
     assert len({score.test_rmse for score in scores}) == 3
     assert all(score.test_r2 > 0.5 for score in scores)  # a linear function of two features is easy
     bare = make_cell(tmp_path)
     with pytest.raises(ValueError, match="no test rows"):
-        final_scores(bare.problem, Augmented(bare.problem.x_train, bare.problem.data.y_train), 0, 1)
+        final_scores(bare.problem, Augmented([(bare.problem.x_train, bare.problem.data.y_train)]), 0, 1)

@@ -28,7 +28,7 @@ _STREAM = 5  # apart from the random numbers of learning and of the choice of th
 
 
 def _masks(config: ReinforceConfig, num_envs: int = 16) -> Settings:
-    return replace(PRESETS["default"], num_envs=num_envs, reinforce=config)
+    return replace(PRESETS["reinforce"], num_envs=num_envs, reinforce=config)
 
 
 _LEAVE_ONE_OUT = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out")
@@ -113,10 +113,10 @@ def learn_and_judge(name: str, split_seed: int, report: Callable[[str], None]) -
         probabilities = agent.probabilities(problem.observe(everything)).reshape(len(problem.x_train), -1)
         options = best_options(problem, probabilities)
         candidates = threshold_candidates(options["probability"], _THRESHOLDS)
-        plans = [options[options["probability"] >= threshold] for threshold in candidates]
+        plans = [[options[options["probability"] >= threshold]] for threshold in candidates]
         choice = choose_plan(problem, plans, settings.tuning_repeats, split_seed)
         rngs = [np.random.default_rng([_STREAM, split_seed, repeat]) for repeat in range(_FINAL_TRAININGS)]
-        sets = [(choice.x, choice.y)] * _FINAL_TRAININGS
+        sets = [choice.sets[0]] * _FINAL_TRAININGS
         fitted = fit_regressors(sets, problem.x_val, problem.data.y_val, problem.config.regressor, rngs)
         updates = max(1, 64 // settings.num_envs)
         judging += time.monotonic() - began
@@ -128,7 +128,7 @@ def learn_and_judge(name: str, split_seed: int, report: Callable[[str], None]) -
                 "val_rmse": float(np.sqrt(fitted.val_loss).mean()),
                 "sampled_val_rmse": float(np.mean(sampled[-updates:])),
                 "p_mean": metrics["policy/p_mean"],
-                "num_rows": len(choice.x),
+                "num_rows": len(choice.sets[0][0]),
                 "seconds": round(time.monotonic() - start - judging, 1),
             }
         )

@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 from experiments.methods import global_knn, mixrl, no_augmentation, original_mixup
 from experiments.methods.base import Augmented, Cell
-from experiments.settings import Settings
+
+BASELINES: dict[str, Callable[[Cell], Augmented]] = {
+    "No Augmentation": no_augmentation.augment,
+    "Original Mixup": original_mixup.augment,
+    "Global kNN": global_knn.augment,
+}
 
 
-def methods_of(settings: Settings) -> dict[str, Callable[[Cell], Augmented]]:
-    """The methods to compare, by the names that the tables print."""
-    return {
-        "No Augmentation": no_augmentation.augment,
-        "Original Mixup": original_mixup.augment,
-        "Global kNN": global_knn.augment,
-        settings.mixrl_name: mixrl.augment,
-    }
+def method_of(name: str) -> Callable[[Cell], Augmented]:
+    """The method by the name that the tables print; every other name is a MixRL with settings of its own."""
+    return BASELINES.get(name, mixrl.augment)
 
 
-__all__ = ["Augmented", "Cell", "methods_of"]
+__all__ = ["BASELINES", "Augmented", "Cell", "method_of"]

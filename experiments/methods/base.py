@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,16 +35,20 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Augmented:
-    """The training set that the final regressors are trained on.
+    """The training sets that the final regressors are trained on.
 
     Attributes:
-        x: standardised features, shape (n, d).
-        y: labels in their own units, shape (n, e).
-        trainings: inner trainings that were spent to find it.
+        sets: pairs of standardised features (n, d) and labels (n, e) in their own units. Most methods have one for all final
+            regressors; a policy that is sampled has one for each.
+        trainings: inner trainings that were spent to find them.
         choice: what was chosen on the validation rows, in words.
     """
 
-    x: FloatArray
-    y: FloatArray
+    sets: Sequence[tuple[FloatArray, FloatArray]]
     trainings: int = 0
     choice: str = ""
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of a set, on average."""
+        return round(sum(len(x) for x, _ in self.sets) / len(self.sets))

@@ -18,13 +18,13 @@ def augment(cell: Cell) -> Augmented:
     every_k = [k for space, k in problem.options if space == "data" and NeighborOption("label", k) in problem.options]
     rows = range(len(problem.x_train))
     plans = [
-        pd.DataFrame([(row, space, k) for row in rows for space in ("data", "label")], columns=["row", "space", "k"])
+        [pd.DataFrame([(row, space, k) for row in rows for space in ("data", "label")], columns=["row", "space", "k"])]
         for k in every_k
     ]
-    total = len(plans) * settings.tuning_repeats
+    total = len(plans) * settings.knn_repeats
     cell.report(0, total, f"trying k = {every_k[0]}..{every_k[-1]}")
-    choice = choose_plan(problem, plans, settings.tuning_repeats, cell.split_seed)
+    choice = choose_plan(problem, plans, settings.knn_repeats, cell.split_seed)
     cell.report(total, total, f"k = {every_k[choice.best]}")
     trials = pd.DataFrame({"k": every_k, "num_rows": choice.num_rows, "val_rmse": choice.val_rmse.mean(axis=1)})
     trials.to_csv(cell.folder / "global_knn.csv", index=False)
-    return Augmented(choice.x, choice.y, choice.trainings, f"k={every_k[choice.best]}")
+    return Augmented(choice.sets, choice.trainings, f"k={every_k[choice.best]}")

@@ -7,4 +7,4 @@ from experiments.methods.base import Augmented, Cell
 
 def augment(cell: Cell) -> Augmented:
     """The training rows alone."""
-    return Augmented(cell.problem.x_train, cell.problem.data.y_train)
+    return Augmented([(cell.problem.x_train, cell.problem.data.y_train)])

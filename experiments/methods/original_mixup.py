@@ -14,4 +14,4 @@ def augment(cell: Cell) -> Augmented:
     x, y = problem.x_train, problem.data.y_train
     i, j = np.triu_indices(len(x), k=1)
     x_mixed, y_mixed = mix(x, y, i, j, draw_lam(problem.config.lam, len(i), np.random.default_rng(cell.split_seed)))
-    return Augmented(np.concatenate([x, x_mixed]), np.concatenate([y, y_mixed]))
+    return Augmented([(np.concatenate([x, x_mixed]), np.concatenate([y, y_mixed]))])

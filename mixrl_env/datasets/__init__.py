@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from mixrl_env.data import RegressionData
+from mixrl_env.datasets.known import KNOWN, load_known
 from mixrl_env.datasets.no2 import load_no2
+from mixrl_env.datasets.tables import TABLES, load_table
 
-_LOADERS: dict[str, Callable[[int], RegressionData]] = {"no2": load_no2}
+_LOADERS: dict[str, Callable[[int], RegressionData]] = {
+    "no2": load_no2,
+    **{name: partial(load_known, name) for name in KNOWN},
+    **{name: partial(load_table, name) for name in TABLES},
+}
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -16,14 +23,14 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def load_dataset(name: str, split_seed: int = 0) -> RegressionData:
-    """Load a dataset of the paper with a random split into training, validation and test rows (Table 1).
+    """Load a dataset with a random split into training, validation and test rows: the paper's no2, and others of our own.
 
     Args:
         name: one of `dataset_names()`.
         split_seed: the same seed draws the same split.
 
     Raises:
-        ValueError: for an unknown name, listing the known ones.
+        ValueError: for an unknown name, listing the known ones, or if the package that ships the table is not installed.
     """
     if name not in _LOADERS:
         raise ValueError(f"unknown dataset {name!r}; known datasets: {', '.join(dataset_names())}")

@@ -1,0 +1,133 @@
+"""Credit by regression: which rows raise the reward, read off the rewards of random masks (ours, not the paper's).
+
+Where REINFORCE follows a noisy gradient update by update, this agent asks all rewards at once. Every training selects half of
+the rows, drawn by fair coins; a linear model of the reward, the sum of (D_i - 1/2) c(x_i, y_i, k_i), has the credit c of a row
+as its slope. A Bayesian ridge regression weighs it against the noise of training, so that a reward of pure noise leaves every
+probability near 1/2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr
+from sklearn.linear_model import BayesianRidge
+from stable_baselines3.common.logger import Logger
+
+from agents.base import Envs, ProgressCallback, as_vector_env
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MaskRegressionConfig:
+    """Settings of `MaskRegression`.
+
+    Attributes:
+        num_features: random ReLU features of an observation row that the credit is linear in.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    num_features: int = 400
+
+    def __post_init__(self) -> None:
+        if self.num_features < 1:
+            raise ValueError(f"num_features must be at least 1, got {self.num_features}")
+
+
+class MaskRegression:
+    """p(row) = posterior probability that selecting the row, with its option, raises the reward.
+
+    Args:
+        config: settings.
+        seed: of the random features, the masks and the environments; the same seed gives the same run.
+        logger: a stable-baselines3 logger for the curves, or None.
+
+    Attributes:
+        trainings: inner trainings that `learn` has spent.
+    """
+
+    def __init__(self, config: MaskRegressionConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
+        self.config, self.seed, self.logger = config or MaskRegressionConfig(), seed, logger
+        self.trainings = 0
+        self._features: RandomFeatures | None = None
+
+    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
+        """Spend num_trainings, rounded down to whole steps of the vector, on random masks, then regress; see `Agent`.
+
+        Raises:
+            ValueError: if the budget is below one step of the vector, or below three trainings.
+        """
+        envs = as_vector_env(envs)
+        m = envs.num_envs
+        if num_trainings < max(m, 3):
+            raise ValueError(f"a budget of {num_trainings} trainings is below the least, {max(m, 3)} for {m} environments")
+        rng = np.random.default_rng(self.seed)
+        state, _ = envs.reset(seed=self.seed)
+        features = RandomFeatures(np.reshape(state, (-1, np.shape(state)[-1])), self.config.num_features, rng)
+        pooled, rewards = [], []
+        for update in range(1, num_trainings // m + 1):
+            masks = rng.random(np.shape(state)[:2]) < 0.5
+            pooled.append(np.einsum("mi,mif->mf", masks - 0.5, features(state)))  # (m, features)
+            state, reward, _, _, info = envs.step(masks.astype(np.int8))
+            rewards.append(np.asarray(reward, dtype=np.float64))
+            self.trainings = update * m
+            metrics = {"reward/mean": float(rewards[-1].mean()), "reward/std": float(rewards[-1].std()), "policy/p_mean": 0.5}
+            final = info.get("final_info", {})
+            metrics |= {f"env/{key}": float(np.mean(value)) for key, value in final.items() if not key.startswith("_")}
+            if self.logger is not None:
+                for name, value in {**metrics, "trainings": float(self.trainings)}.items():
+                    self.logger.record(name, value)
+                self.logger.dump(update)
+            if callback is not None:
+                callback(self.trainings, metrics)
+        self._fit(features, np.concatenate(pooled), np.concatenate(rewards))
+        return self
+
+    def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
+        """P(credit > 0) of each observation row; see `agents.base.Agent`.
+
+        Raises:
+            RuntimeError: before `learn`.
+        """
+        if self._features is None:
+            raise RuntimeError("call learn() before probabilities()")
+        features = self._features(rows)
+        spread = np.sqrt(np.maximum(((features @ self._covariance) * features).sum(axis=-1), 1e-300))
+        p: FloatArray = ndtr(features @ self._mean / spread)
+        return p
+
+    def _fit(self, features: RandomFeatures, pooled: FloatArray, rewards: FloatArray) -> None:
+        """Posterior of the credit's weights; scaled so that the priors of `BayesianRidge` suit any reward and batch."""
+        scale = float(np.sqrt(np.square(pooled).mean())) or 1.0
+        spread = float(rewards.std()) or 1.0
+        ridge = BayesianRidge().fit(pooled / scale, (rewards - rewards.mean()) / spread)
+        self._mean, self._covariance = ridge.coef_, ridge.sigma_  # of P(credit > 0) the scales cancel
+        self._features = features
+
+
+class RandomFeatures:
+    """relu(W z + b) with fixed random W and b, z the standardised row; a last feature that is always 1.
+
+    Args:
+        rows: observation rows that set mean and standard deviation, shape (n, row size).
+        num_features: how many, besides the constant.
+        rng: draws W and b.
+    """
+
+    def __init__(self, rows: npt.NDArray[np.float32], num_features: int, rng: np.random.Generator) -> None:
+        self._mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+        self._scale = np.where(spread > 0, spread, 1.0) * rows.shape[1] ** 0.5
+        self._w = rng.normal(size=(rows.shape[1], num_features))
+        self._b = rng.uniform(-1, 1, num_features)
+
+    def __call__(self, rows: npt.NDArray[np.float32]) -> FloatArray:
+        """Features (..., num_features + 1) of rows (..., row size)."""
+        hidden = np.maximum((rows - self._mean) / self._scale @ self._w + self._b, 0)
+        return np.concatenate([hidden, np.ones((*hidden.shape[:-1], 1))], axis=-1)

