@@ -8,6 +8,7 @@ probability near 1/2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -50,16 +51,22 @@ class MaskRegression:
         logger: a stable-baselines3 logger for the curves, or None.
 
     Attributes:
-        trainings: inner trainings that `learn` has spent.
+        trainings: inner trainings that `learn` has spent, over all calls.
     """
 
     def __init__(self, config: MaskRegressionConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
         self.config, self.seed, self.logger = config or MaskRegressionConfig(), seed, logger
         self.trainings = 0
+        self._rng = np.random.default_rng(seed)
         self._features: RandomFeatures | None = None
+        self._pooled: list[FloatArray] = []
+        self._rewards: list[FloatArray] = []
 
     def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Spend num_trainings, rounded down to whole steps of the vector, on random masks, then regress; see `Agent`.
+
+        Learning again, on this or another environment with rows of the same size, adds to what was seen; rewards are compared
+        only within one call.
 
         Raises:
             ValueError: if the budget is below one step of the vector, or below three trainings.
@@ -68,16 +75,15 @@ class MaskRegression:
         m = envs.num_envs
         if num_trainings < max(m, 3):
             raise ValueError(f"a budget of {num_trainings} trainings is below the least, {max(m, 3)} for {m} environments")
-        rng = np.random.default_rng(self.seed)
         state, _ = envs.reset(seed=self.seed)
-        features = RandomFeatures(np.reshape(state, (-1, np.shape(state)[-1])), self.config.num_features, rng)
-        pooled, rewards = [], []
+        states, drawn, rewards = [], [], []
         for update in range(1, num_trainings // m + 1):
-            masks = rng.random(np.shape(state)[:2]) < 0.5
-            pooled.append(np.einsum("mi,mif->mf", masks - 0.5, features(state)))  # (m, features)
+            masks = self._rng.random(np.shape(state)[:2]) < 0.5
+            states.append(state)
+            drawn.append(masks)
             state, reward, _, _, info = envs.step(masks.astype(np.int8))
             rewards.append(np.asarray(reward, dtype=np.float64))
-            self.trainings = update * m
+            self.trainings += m
             metrics = {"reward/mean": float(rewards[-1].mean()), "reward/std": float(rewards[-1].std()), "policy/p_mean": 0.5}
             final = info.get("final_info", {})
             metrics |= {f"env/{key}": float(np.mean(value)) for key, value in final.items() if not key.startswith("_")}
@@ -87,7 +93,29 @@ class MaskRegression:
                 self.logger.dump(update)
             if callback is not None:
                 callback(self.trainings, metrics)
-        self._fit(features, np.concatenate(pooled), np.concatenate(rewards))
+        return self.fit(states, drawn, np.concatenate(rewards))
+
+    def fit(
+        self, states: Sequence[npt.NDArray[np.float32]], masks: Sequence[npt.NDArray[np.bool_]], rewards: FloatArray
+    ) -> Self:
+        """Regress rewards on masks that were drawn by fair coins.
+
+        Args:
+            states: observations of some trainings each, shapes (m, B, row size).
+            masks: which rows were selected, shapes (m, B).
+            rewards: of all trainings, shape (total of the m,).
+        """
+        if self._features is None:
+            rows = np.reshape(states[0], (-1, np.shape(states[0])[-1]))
+            self._features = RandomFeatures(rows, self.config.num_features, np.random.default_rng([self.seed, 1]))
+        for state, mask in zip(states, masks, strict=True):
+            self._pooled.append(np.einsum("mi,mif->mf", mask - 0.5, self._features(state)))
+        self._rewards.append(rewards - rewards.mean())
+        pooled, centred = np.concatenate(self._pooled), np.concatenate(self._rewards)
+        # Scaled so that the priors of BayesianRidge suit any reward and batch; in P(credit > 0) the scales cancel.
+        scale, spread = float(np.sqrt(np.square(pooled).mean())) or 1.0, float(centred.std()) or 1.0
+        ridge = BayesianRidge().fit(pooled / scale, centred / spread)
+        self._mean, self._covariance = ridge.coef_, ridge.sigma_
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
@@ -102,14 +130,6 @@ class MaskRegression:
         spread = np.sqrt(np.maximum(((features @ self._covariance) * features).sum(axis=-1), 1e-300))
         p: FloatArray = ndtr(features @ self._mean / spread)
         return p
-
-    def _fit(self, features: RandomFeatures, pooled: FloatArray, rewards: FloatArray) -> None:
-        """Posterior of the credit's weights; scaled so that the priors of `BayesianRidge` suit any reward and batch."""
-        scale = float(np.sqrt(np.square(pooled).mean())) or 1.0
-        spread = float(rewards.std()) or 1.0
-        ridge = BayesianRidge().fit(pooled / scale, (rewards - rewards.mean()) / spread)
-        self._mean, self._covariance = ridge.coef_, ridge.sigma_  # of P(credit > 0) the scales cancel
-        self._features = features
 
 
 class RandomFeatures:

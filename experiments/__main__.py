@@ -17,6 +17,8 @@ from experiments.benchmark.run import Part, benchmark_tables, measure, stored_ta
 from experiments.figures import draw_figures, draw_idea
 from experiments.reproduce import run_study
 from experiments.results import ResultStore, cell_folder
+from experiments.studies.cells import CellStudy, read_cells, run_cells
+from experiments.studies.kinds import COMPARE, cell_study, read_toml
 from experiments.study import Study, read_study
 from experiments.tables import study_tables, to_markdown, to_rich
 
@@ -51,8 +53,29 @@ def study(files: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path = 
         files: such as experiments/studies/transfer.toml.
         out: folder of the studies' folders; results holds those of the documentation.
     """
-    for one in [read_study(path) for path in files]:  # a bad file is told before any work starts
-        _run(one, out / one.name, Console())
+    studies: list[tuple[Path, Study | CellStudy]] = []
+    for path in files:  # all of them first: a bad file is told before any work starts
+        told = read_toml(path)
+        studies.append((out / path.stem, read_study(path, told) if told["kind"] == COMPARE else cell_study(path, told)))
+    console = Console()
+    for folder, one in studies:
+        if isinstance(one, Study):
+            _run(one, folder, console)
+        else:
+            run_cells(one, folder, console.print)
+            show_cells(one, folder, console)
+
+
+def show_cells(study: CellStudy, folder: Path, console: Console, markdown: bool = False) -> None:
+    """Print the tables of a study of cells and draw its figures."""
+    stored = read_cells(folder)
+    for title, table in study.tables(stored):
+        if markdown:
+            print(f"{title}\n\n{to_markdown(table)}\n")
+        else:
+            console.print(to_rich(title, table, console.width))
+    for path in study.draw(stored, folder):
+        console.print(f"figure  {path}", soft_wrap=True)
 
 
 def _run(study: Study, folder: Path, console: Console) -> None:

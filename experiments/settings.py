@@ -10,6 +10,7 @@ from typing import Any, Literal
 from agents import MaskRegressionConfig, ReinforceConfig
 from mixrl_env import RegressorConfig
 from mixrl_env.augmentation import Rule
+from mixrl_env.mixing import MixRatio
 from mixrl_env.observation import DEFAULT_PARTS
 
 
@@ -21,6 +22,8 @@ class Settings:
         dataset: name for `mixrl_env.load_dataset`.
         env_id: the environment with the paper's settings for that dataset; "MixRL-v0" for a dataset the paper has not.
         mixrl_name: what the tables call the MixRL of this preset.
+        lam: the mix ratio; see `mixrl_env.ProblemConfig`.
+        options: the list N; None is the environment's own.
         observe: what the agent sees of a row; see `mixrl_env.ProblemConfig`.
         pretrained: whether rewards start from a pre-trained state; see `mixrl_env.ProblemConfig`.
         step_budget: optimiser steps of a reward; None trains to the early stop.
@@ -30,6 +33,8 @@ class Settings:
         agent: "reinforce", or "mask_regression", ours; "none" gives every row and option the same probability.
         reinforce: settings of Algorithm 1.
         mask_regression: settings of the regression on masks.
+        folds: random partitions of training and validation rows that rewards rotate through, the budget shared among them; 1
+            is the split itself. For mask_regression.
         held_back: share of the validation rows that rewards do not see; the choice of the plan sees all.
         plan: "most_probable" options of every row, as in the paper; "sampled" draws one plan from the policy for each final
             regressor.
@@ -43,6 +48,8 @@ class Settings:
     dataset: str = "no2"
     env_id: str = "MixRL-NO2-v0"
     mixrl_name: str = "MixRL"
+    lam: MixRatio = 0.5
+    options: tuple[tuple[str, int], ...] | None = None
     observe: tuple[str, ...] = DEFAULT_PARTS
     pretrained: bool = False
     step_budget: int | None = None
@@ -52,6 +59,7 @@ class Settings:
     agent: Literal["reinforce", "mask_regression", "none"] = "reinforce"
     reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
     mask_regression: MaskRegressionConfig = field(default_factory=MaskRegressionConfig)
+    folds: int = 1
     held_back: float = 0.0
     plan: Literal["most_probable", "sampled"] = "most_probable"
     thresholds: int = 10
@@ -66,13 +74,14 @@ class Settings:
 
     def env_settings(self) -> dict[str, Any]:
         """What `gym.make` is told besides the environment's own settings."""
-        own_regressor = {} if self.regressor is None else {"regressor": self.regressor}
+        own = {name: value for name in ("regressor", "options") if (value := getattr(self, name)) is not None}
         return {
             "data": self.dataset,
+            "lam": self.lam,
             "observe": self.observe,
             "pretrained": self.pretrained,
             "step_budget": self.step_budget,
-            **own_regressor,
+            **own,
         }
 
 
@@ -86,8 +95,9 @@ def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     for name, default in (("regressor", RegressorConfig()), ("reinforce", None), ("mask_regression", None)):
         if isinstance(new.get(name), Mapping):
             new[name] = _replace(getattr(settings, name) or default, new[name], f"{name}.")
-    if "observe" in new:
-        new["observe"] = tuple(new["observe"])
+    for name in ("observe", "options"):
+        if name in new:
+            new[name] = tuple(tuple(one) if isinstance(one, list) else one for one in new[name])
     replaced: Settings = _replace(settings, new, "")
     return replaced
 

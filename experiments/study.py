@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from experiments.methods import BASELINES
 from experiments.settings import PRESETS, Settings, with_changes
 from mixrl_env.datasets import dataset_names
 
-_KEYS = ("preset", "datasets", "splits", "baselines", "settings", "variants")
+_KEYS = ("kind", "preset", "datasets", "splits", "baselines", "settings", "variants")
 
 
 @dataclass(frozen=True)
@@ -38,19 +38,15 @@ class Study:
         return cls(preset, (settings.dataset,), splits, methods)
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: Path, told: Mapping[str, Any]) -> Study:
     """A study from a TOML file.
 
     Keys: preset (of `experiments.settings.PRESETS`), datasets, splits (a list of seeds), baselines (all if left out), settings
     (changes to the preset, for all methods), and variants (name -> further changes; the preset's own MixRL if left out).
 
     Raises:
-        ValueError: for a file that is not TOML, an unknown key, preset, dataset, baseline or setting, or a bad value.
+        ValueError: for an unknown key, preset, dataset, baseline or setting, or a bad value.
     """
-    try:
-        told: dict[str, Any] = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from error
     checks = (
         ("key", told, _KEYS),
         ("preset", [told.get("preset", "default")], PRESETS),

@@ -13,7 +13,7 @@ from mixrl_env.data import FloatArray, IntArray, RegressionData
 from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix
 from mixrl_env.neighbors import DEFAULT_OPTIONS, NeighborOption, NeighborTable
 from mixrl_env.observation import DEFAULT_PARTS, Observation, RowObserver, check_parts
-from mixrl_env.regressor import RegressorConfig, fit_regressors
+from mixrl_env.regressor import FittedRegressors, RegressorConfig, fit_regressors
 
 DIVERGED_FACTOR = 10.0
 """A diverged training is charged this multiple of the loss of predicting zero everywhere."""
@@ -218,18 +218,21 @@ class MixingProblem:
         i, j = self.neighbors.pairs(rows, options)
         return mix(self.x_train, self.data.y_train, i, j, draw_lam(self.config.lam, len(i), rng))
 
-    def evaluate(
+    def train(
         self,
         batches: Sequence[Batch],
         masks: Sequence[npt.NDArray[np.bool_]],
         rngs: Sequence[np.random.Generator],
-    ) -> list[Outcome]:
+    ) -> tuple[FittedRegressors, list[int]]:
         """Train f_phi on D^b with Mix(D^m, D, N) for each of M batches and masks, all M as one batched computation.
 
         Args:
             batches: M batches D^b.
             masks: M boolean masks of shape (B,): the selected rows D^m.
             rngs: M generators, for lambda, initial weights and minibatches.
+
+        Returns:
+            The M regressors, and how many mixed rows each was trained on.
         """
         y_train = self.data.y_train
         train_sets, num_mixed = [], []
@@ -239,8 +242,17 @@ class MixingProblem:
             train_sets.append((x, np.concatenate([y_train[batch.rows], y_mixed])))
             num_mixed.append(len(x_mixed))
         initial = None if self._pretrained is None else [self._pretrained] * len(masks)
-        fitted = fit_regressors(train_sets, self.x_val, self.data.y_val, self.config.reward_regressor, rngs, initial)
+        regressor = self.config.reward_regressor
+        return fit_regressors(train_sets, self.x_val, self.data.y_val, regressor, rngs, initial), num_mixed
 
+    def evaluate(
+        self,
+        batches: Sequence[Batch],
+        masks: Sequence[npt.NDArray[np.bool_]],
+        rngs: Sequence[np.random.Generator],
+    ) -> list[Outcome]:
+        """What `train` comes to on the validation rows, one outcome a mask; arguments as there."""
+        fitted, num_mixed = self.train(batches, masks, rngs)
         outcomes = []
         for m, mask in enumerate(masks):
             loss = float(fitted.val_loss[m])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -23,26 +24,40 @@ _STREAM = 2  # apart from the random numbers of learning, of the choice and of t
 def augment(cell: Cell) -> Augmented:
     """Learn the policy, choose the threshold T on the validation rows, and apply the plan.
 
-    Leaves in the folder: progress.csv and a TensorBoard file (curves), value_network.safetensors (REINFORCE), thresholds.csv
-    (every T tried), and plan.csv (the chosen row, space, k, probability; k the most probable one).
+    Leaves in the folder: progress.csv and a TensorBoard file (curves), value_network.safetensors (REINFORCE), policy.csv (h of
+    every row, space and k), policies.csv (what was tried on the validation rows), and plan.csv (the chosen row, space, k,
+    probability; where plans are sampled, the one of the first final regressor).
     """
     problem, settings = cell.problem, cell.settings
     probabilities, spent, words = learn(cell)
-    options = best_options(problem, probabilities)
-    thresholds = [*threshold_candidates(options["probability"], settings.thresholds)]
-    if settings.rule == "one_standard_error":
-        thresholds = [thresholds[-1], *thresholds[:-1]]  # the simplest first: mix nothing, mix everything, ...
-    plans = sampled_plans(cell, probabilities) if settings.plan == "sampled" else [options]
-    candidates = [[plan[plan["probability"] >= threshold] for plan in plans] for threshold in thresholds]
-    cell.report(spent, spent, f"trying {len(candidates)} thresholds")
-    choice = choose_plan(problem, candidates, settings.tuning_repeats, cell.split_seed, settings.rule)
+    candidates = policies(cell, probabilities)
+    cell.report(spent, spent, f"trying {len(candidates)} policies")
+    plans = list(candidates.values())
+    choice = choose_plan(problem, plans, settings.tuning_repeats, cell.split_seed, settings.rule)
 
-    trials = {"threshold": thresholds, "num_rows": choice.num_rows, "val_rmse": choice.val_rmse.mean(axis=1)}
-    pd.DataFrame(trials).to_csv(cell.folder / "thresholds.csv", index=False)
-    plan = options[options["probability"] >= thresholds[choice.best]]
+    trials = {"policy": list(candidates), "num_rows": choice.num_rows, "val_rmse": choice.val_rmse.mean(axis=1)}
+    pd.DataFrame(trials).to_csv(cell.folder / "policies.csv", index=False)
+    plan = plans[choice.best][0]
     plan.to_csv(cell.folder / "plan.csv", index=False)
-    chosen = f"T={thresholds[choice.best]:.3f}, {len(plan)} options, {words}"
+    chosen = f"{list(candidates)[choice.best]}, {len(plan)} options, {words}"
     return Augmented(choice.sets, spent + choice.trainings, chosen)
+
+
+def policies(cell: Cell, probabilities: FloatArray) -> dict[str, list[pd.DataFrame]]:
+    """What the validation rows may choose from, in words: the plans of each candidate.
+
+    Under the rule of one standard error the simplest comes first: mix nothing, mix every row by options drawn alike, mix every
+    row by the policy, then by the policy above rising thresholds T.
+    """
+    settings, options = cell.settings, best_options(cell.problem, probabilities)
+    *some, nothing = threshold_candidates(options["probability"], settings.thresholds)
+    plans = sampled_plans(cell, probabilities) if settings.plan == "sampled" else [options]
+    learned = {f"T={threshold:.3f}": [plan[plan["probability"] >= threshold] for plan in plans] for threshold in some}
+    none = {"no mixing": [options[options["probability"] >= nothing]]}
+    if settings.rule == "lowest":
+        return learned | none
+    alike = sampled_plans(cell, np.full_like(probabilities, 0.5)) if settings.plan == "sampled" else []
+    return none | ({"all alike": alike} if alike else {}) | (learned if settings.agent != "none" else {})
 
 
 def learn(cell: Cell) -> tuple[FloatArray, int, str]:
@@ -59,13 +74,14 @@ def learn(cell: Cell) -> tuple[FloatArray, int, str]:
     folder = str(cell.folder)
     logger = Logger(folder, [make_output_format(kind, folder) for kind in ("csv", "tensorboard")])
     agent = make_agent(settings, cell.split_seed, logger)
-    agent.learn(
-        make_envs(settings, cell.split_seed),
-        settings.trainings,
-        lambda done, metrics: cell.report(
-            done, settings.trainings, f"val RMSE {metrics['env/val_rmse']:.4f}, mean p {metrics['policy/p_mean']:.2f}"
-        ),
-    )
+    for envs in make_envs(settings, cell.split_seed):
+        agent.learn(
+            envs,
+            settings.trainings // settings.folds,
+            lambda done, metrics: cell.report(
+                done, settings.trainings, f"val RMSE {metrics['env/val_rmse']:.4f}, mean p {metrics['policy/p_mean']:.2f}"
+            ),
+        )
     logger.close()
     if isinstance(agent, Reinforce):
         assert agent.network is not None  # learn() has made it
@@ -73,6 +89,9 @@ def learn(cell: Cell) -> tuple[FloatArray, int, str]:
     stopped = "converged" if isinstance(agent, Reinforce) and agent.converged else "budget spent"
     words = f"{stopped} after {agent.trainings} trainings"
     probabilities = agent.probabilities(problem.observe(everything)).reshape(shape)
+    options = [problem.options[option] for option in everything.options]
+    table = {"row": everything.rows, "space": [o.space for o in options], "k": [o.k for o in options]}
+    pd.DataFrame({**table, "probability": probabilities.ravel()}).to_csv(cell.folder / "policy.csv", index=False)
     return probabilities, agent.trainings + int(settings.pretrained), words
 
 
@@ -83,18 +102,26 @@ def make_agent(settings: Settings, seed: int, logger: Logger | None = None) -> R
     return Reinforce(settings.reinforce, seed, logger)
 
 
-def make_envs(settings: Settings, split_seed: int) -> Envs:
-    """The environments that the agent learns on: without the validation rows that are held back from rewards."""
-    own: dict[str, Any] = settings.env_settings()
-    if settings.held_back:
-        own["data"] = hold_back(load_dataset(settings.dataset, split_seed), settings.held_back)[0]
-    return gym.make_vec(
-        settings.env_id,
-        num_envs=settings.num_envs,
-        vectorization_mode="vector_entry_point",
-        split_seed=split_seed,
-        **own,
-    )
+def make_envs(settings: Settings, split_seed: int) -> Iterator[Envs]:
+    """The environments that the agent learns on, one after the other: without held-back rows, or with rotating ones."""
+    if settings.agent != "mask_regression" and settings.folds > 1:
+        raise ValueError("folds > 1 needs agent = 'mask_regression', which can learn on one environment after the other")
+    data = load_dataset(settings.dataset, split_seed)
+    for fold in range(settings.folds):
+        own: dict[str, Any] = settings.env_settings() | {"data": rotate(data, split_seed, fold)}
+        if settings.held_back:
+            own["data"] = hold_back(own["data"], settings.held_back)[0]
+        yield gym.make_vec(settings.env_id, settings.num_envs, "vector_entry_point", split_seed=split_seed, **own)
+
+
+def rotate(data: RegressionData, seed: int, fold: int) -> RegressionData:
+    """Training and validation rows dealt out anew; fold 0 is the data themselves."""
+    if fold == 0:
+        return data
+    x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
+    order = np.random.default_rng([_STREAM, seed, fold]).permutation(len(x))
+    train, val = np.split(order, [len(data.x_train)])
+    return RegressionData(x[train], y[train], x[val], y[val], name=data.name)
 
 
 def hold_back(data: RegressionData, share: float) -> tuple[RegressionData, tuple[FloatArray, FloatArray]]:

@@ -81,8 +81,8 @@ def load_known(name: str, split_seed: int) -> RegressionData:
         split_seed: the same seed draws the same rows.
     """
     table, rng = KNOWN[name], np.random.default_rng(split_seed)
-    parts = []
-    for size, training in zip(SIZES, (True, False, False), strict=True):
-        x = table.draw(rng, size, training)
-        parts += [x, table.label(x) + table.noise(x) * rng.normal(size=size)]
-    return RegressionData(*parts, name=name)
+    rows: dict[str, FloatArray] = {}
+    for part, size in zip(("train", "val", "test"), SIZES, strict=True):
+        x = table.draw(rng, size, part == "train")
+        rows |= {f"x_{part}": x, f"y_{part}": table.label(x) + table.noise(x) * rng.normal(size=size)}
+    return RegressionData(name=name, **rows)  # type: ignore[arg-type]  # the parts are all arrays

