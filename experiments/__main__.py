@@ -14,13 +14,14 @@ from rich.console import Console
 from experiments.benchmark.learning import VARIANTS, read_learning, run_learning
 from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
-from experiments.figures import draw_figures, draw_idea
+from experiments.figures import draw_idea
+from experiments.pages import draw_stored, fill_page, tables_of
 from experiments.reproduce import run_study
 from experiments.results import ResultStore, cell_folder
-from experiments.studies.cells import CellStudy, read_cells, run_cells
-from experiments.studies.kinds import COMPARE, cell_study, read_toml
+from experiments.studies.cells import run_cells
+from experiments.studies.kinds import COMPARE, cell_study, keep_settings, read_toml
 from experiments.study import Study, read_study
-from experiments.tables import study_tables, to_markdown, to_rich
+from experiments.tables import to_markdown, to_rich
 
 ResultsFolder = Annotated[Path, tyro.conf.Positional]
 
@@ -53,29 +54,19 @@ def study(files: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path = 
         files: such as experiments/studies/transfer.toml.
         out: folder of the studies' folders; results holds those of the documentation.
     """
-    studies: list[tuple[Path, Study | CellStudy]] = []
+    console, studies = Console(), []
     for path in files:  # all of them first: a bad file is told before any work starts
         told = read_toml(path)
-        studies.append((out / path.stem, read_study(path, told) if told["kind"] == COMPARE else cell_study(path, told)))
-    console = Console()
-    for folder, one in studies:
+        studies.append((path, told, read_study(path, told) if told["kind"] == COMPARE else cell_study(path, told)))
+    for path, told, one in studies:
+        folder = out / path.stem
         if isinstance(one, Study):
             _run(one, folder, console)
-        else:
-            run_cells(one, folder, console.print)
-            show_cells(one, folder, console)
-
-
-def show_cells(study: CellStudy, folder: Path, console: Console, markdown: bool = False) -> None:
-    """Print the tables of a study of cells and draw its figures."""
-    stored = read_cells(folder)
-    for title, table in study.tables(stored):
-        if markdown:
-            print(f"{title}\n\n{to_markdown(table)}\n")
-        else:
-            console.print(to_rich(title, table, console.width))
-    for path in study.draw(stored, folder):
-        console.print(f"figure  {path}", soft_wrap=True)
+            continue
+        keep_settings(path, told, folder)
+        run_cells(one, folder, console.print)
+        tables(folder)
+        figures(folder)
 
 
 def _run(study: Study, folder: Path, console: Console) -> None:
@@ -90,7 +81,7 @@ def _run(study: Study, folder: Path, console: Console) -> None:
             tables(store.folder)
         sys.exit(130)
     tables(store.folder)
-    written = [store.path, *draw_figures(store.folder)]
+    written = [store.path, *draw_stored(store.folder)]
     for dataset, split in product(study.datasets, study.splits):
         written += sorted(cell_folder(store.folder, dataset, split).rglob("plan.csv"))
     console.print("Written:")
@@ -103,10 +94,10 @@ def tables(results: ResultsFolder, markdown: bool = False) -> None:
 
     Args:
         results: folder of a study, such as results/no2-default.
-        markdown: print Markdown, as the README holds it.
+        markdown: print Markdown, as the pages hold it.
     """
     console = Console()
-    for title, table in study_tables(results):
+    for title, table in tables_of(results):
         if markdown:
             print(f"{title}\n\n{to_markdown(table)}\n")
         else:
@@ -119,8 +110,18 @@ def figures(results: ResultsFolder) -> None:
     Args:
         results: folder of a study, such as results/no2-default.
     """
-    for path in draw_figures(results):
+    for path in draw_stored(results):
         print(path)
+
+
+def pages(files: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
+    """Write the tables of stored results into Markdown pages, between <!-- tables: FOLDER --> and <!-- /tables -->.
+
+    Args:
+        files: such as README.md docs/*.md.
+    """
+    for path in files:
+        print(f"{path}: {'written' if fill_page(path) else 'up to date'}")
 
 
 def benchmark(
@@ -173,7 +174,7 @@ def idea(out: Path = Path("docs/idea.png")) -> None:
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = {verb.__name__: verb for verb in (reproduce, study, tables, figures, benchmark, idea)}
+    verbs = {verb.__name__: verb for verb in (reproduce, study, tables, figures, pages, benchmark, idea)}
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="python -m experiments", description=__doc__)
     except (ValueError, OSError) as error:

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.results import cell_folder, read_results
-from experiments.tables import BASELINE, read_curve
+from experiments.statistics import BASELINE
+from experiments.tables import read_curve
 from mixrl_env import load_dataset
 from mixrl_env.mixing import mix
 from mixrl_env.neighbors import NeighborTable
@@ -146,8 +147,12 @@ def draw_idea(path: Path) -> Path:
 
 
 def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
+    """The plan on a split, or None; of several policies' plans the last, which is the one that learned most."""
     path = cell_folder(folder, dataset, split_seed) / "plan.csv"
-    return pd.read_csv(path) if path.exists() else None
+    if not path.exists():
+        return None
+    plan = pd.read_csv(path)
+    return plan[plan["policy"] == plan["policy"].iloc[-1]] if len(plan) else plan
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

@@ -99,8 +99,13 @@ def read_results(folder: Path) -> pd.DataFrame:
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:
     """Write or replace a file in one go: whoever reads it never sees half of it."""
-    partial = path.with_suffix(".partial")
-    table.to_csv(partial, index=False)
+    write_text(table.to_csv(index=False), path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write or replace a file in one go."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
     partial.replace(path)
 
 

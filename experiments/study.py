@@ -34,7 +34,7 @@ class Study:
     def of_preset(cls, preset: str, splits: tuple[int, ...]) -> Study:
         """The baselines and the MixRL of a preset."""
         settings = PRESETS[preset]
-        methods = {**dict.fromkeys(BASELINES, settings), settings.mixrl_name: settings}
+        methods = {**dict.fromkeys(BASELINES, settings.of_baseline()), settings.mixrl_name: settings}
         return cls(preset, (settings.dataset,), splits, methods)
 
 
@@ -62,7 +62,7 @@ def read_study(path: Path, told: Mapping[str, Any]) -> Study:
         raise ValueError(f"{path}: splits must be a list of seeds of 0 or above, got {splits}")
     try:
         base = with_changes(PRESETS[told.get("preset", "default")], told.get("settings", {}))
-        methods = dict.fromkeys(told.get("baselines", BASELINES), base)
+        methods = dict.fromkeys(told.get("baselines", BASELINES), base.of_baseline())
         for name, changes in told.get("variants", {base.mixrl_name: {}}).items():
             methods[name] = replace(with_changes(base, changes), mixrl_name=name)
     except (TypeError, ValueError) as error:

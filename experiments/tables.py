@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,43 +10,13 @@ from rich import box
 from rich.table import Table
 from scipy import stats
 
+from experiments.across import across_tables
+from experiments.methods import BASELINES
 from experiments.paper import TABLE_2
 from experiments.results import cell_folder, read_results
+from experiments.statistics import BASELINE, Difference, paired_difference
 
-BASELINE = "No Augmentation"
 _LEARNING_SHARE = 10  # the first and the last tenth of a run's updates are compared
-
-
-class Difference(NamedTuple):
-    """Mean of paired differences over splits with a 95% t interval; the interval is NaN for a single split."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def text(self) -> str:
-        """Mean and, where there is one, the interval."""
-        if np.isnan(self.low):
-            return f"{self.mean:+.4f}"
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
-
-
-def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Difference:
-    """Values minus reference, pair by pair.
-
-    Args:
-        values: one number a split.
-        reference: one number a split, in the same order.
-    """
-    differences = np.subtract(values, reference)
-    mean = float(differences.mean())
-    if len(differences) < 2:
-        return Difference(mean, np.nan, np.nan)
-    if np.ptp(differences) == 0:
-        return Difference(mean, mean, mean)
-    interval = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
-    return Difference(mean, float(interval.low), float(interval.high))
 
 
 def study_tables(folder: Path) -> list[tuple[str, pd.DataFrame]]:
@@ -58,12 +26,17 @@ def study_tables(folder: Path) -> list[tuple[str, pd.DataFrame]]:
         ValueError: if the folder holds no results.
     """
     tables = []
-    for dataset, results in read_results(folder).groupby("dataset", sort=False):
+    stored = read_results(folder)
+    if stored["dataset"].nunique() > 1:
+        tables += across_tables(stored)
+    for dataset, results in stored.groupby("dataset", sort=False):
         num_splits = results["split_seed"].nunique()
         splits = f"split {results['split_seed'].iloc[0]}" if num_splits == 1 else f"{num_splits} splits"
         tables += [
             (f"{dataset}: accuracy, {splits} (Table 2)", accuracy_table(results)),
             (f"{dataset}: RMSE differences, paired by split, 95% intervals; negative is better", difference_table(results)),
+            (f"{dataset}: the same, averaged predictions on both sides", difference_table(results, averaged=True)),
+            (f"{dataset}: averaged MixRL against single baselines", deployed_table(results)),
             (
                 f"{dataset}: validation MSE of sampled masks, first and last tenth of learning",
                 learning_table(folder, results),
@@ -75,7 +48,8 @@ def study_tables(folder: Path) -> list[tuple[str, pd.DataFrame]]:
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     """Table 2 for one dataset: one row a method, the paper's figures beside ours.
 
-    "Inner runs" are the inner trainings that were spent to choose the training set.
+    "Averaged" is the test RMSE of the mean prediction of a split's final trainings, "Inner runs" the inner trainings that were
+    spent to choose the training set.
 
     With one split, ± is the standard deviation over its final trainings, as in the paper; with several, each split's figure is
     the mean over its final trainings and ± the standard deviation over splits.
@@ -89,6 +63,7 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
                 "Method": method,
                 "Paper RMSE": "" if published is None else f"{published.rmse:.4f}",
                 "Test RMSE": _mean_and_sd(ours, "test_rmse"),
+                "Averaged": f"{ours['test_rmse_averaged'].mean():.4f}",
                 "Paper R²": "" if published is None else f"{published.r2:.4f}",
                 "Test R²": _mean_and_sd(ours, "test_r2"),
                 "Val. RMSE": _mean_and_sd(ours, "val_rmse"),
@@ -99,15 +74,21 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def difference_table(results: pd.DataFrame) -> pd.DataFrame:
+def difference_table(results: pd.DataFrame, averaged: bool = False) -> pd.DataFrame:
     """RMSE differences on the same split, mean and 95% interval, for one dataset.
 
     Every method against No Augmentation, then MixRL against the other baselines.
+
+    Args:
+        results: stored rows of one dataset.
+        averaged: of the mean prediction of a split's final regressors; False takes their mean RMSE, as the paper does.
     """
-    by_split = results.groupby(["method", "split_seed"], sort=False)[["test_rmse", "val_rmse"]].mean()
+    suffix = "_averaged" if averaged else ""
+    by_split = results.groupby(["method", "split_seed"], sort=False)[[f"test_rmse{suffix}", f"val_rmse{suffix}"]].mean()
+    by_split.columns = pd.Index(["test_rmse", "val_rmse"])
     methods = list(results["method"].unique())
-    learned = [method for method in methods if method.startswith("MixRL")]
-    baselines = [method for method in methods if method not in learned and method != BASELINE]
+    learned = [method for method in methods if method not in BASELINES]
+    baselines = [method for method in methods if method in BASELINES and method != BASELINE]
     pairs = [(method, BASELINE) for method in (*baselines, *learned) if BASELINE in methods]
     pairs += [(method, baseline) for method in learned for baseline in baselines]
     rows = []
@@ -116,18 +97,37 @@ def difference_table(results: pd.DataFrame) -> pd.DataFrame:
         ours, reference = by_split.loc[method].align(by_split.loc[other], join="inner")
         if not len(ours):
             continue
-        test = paired_difference(ours["test_rmse"].tolist(), reference["test_rmse"].tolist())
-        val = paired_difference(ours["val_rmse"].tolist(), reference["val_rmse"].tolist())
-        rows.append(
-            {
-                "Methods": f"{method} - {other}",
-                "Test RMSE difference": test.text,
-                "Percent": f"{100 * test.mean / reference['test_rmse'].mean():+.1f}%",
-                "Val. RMSE difference": val.text,
-                "Splits won (test)": f"{int((ours['test_rmse'] < reference['test_rmse']).sum())} of {len(ours)}",
-            }
-        )
+        rows.append({"Methods": f"{method} - {other}", **_difference_cells(ours, reference)})
     return pd.DataFrame(rows)
+
+
+def deployed_table(results: pd.DataFrame) -> pd.DataFrame:
+    """MixRL as it is used, the mean prediction of regressors on different plans, against baselines as the paper has them.
+
+    Empty where no MixRL draws its plans: it then has nothing to average over.
+    """
+    single = results.groupby(["method", "split_seed"], sort=False)[["test_rmse", "val_rmse"]].mean()
+    averaged = results.groupby(["method", "split_seed"], sort=False)[["test_rmse_averaged", "val_rmse_averaged"]].mean()
+    averaged.columns = single.columns
+    rows = []
+    sampled = results[results["settings"].str.contains('"plan": "sampled"') & ~results["method"].isin(BASELINES)]
+    for method in sampled["method"].unique():
+        for other in (baseline for baseline in BASELINES if baseline in set(results["method"])):
+            ours, reference = averaged.loc[method].align(single.loc[other], join="inner")
+            if len(ours):
+                rows.append({"Methods": f"{method}, averaged - {other}", **_difference_cells(ours, reference)})
+    return pd.DataFrame(rows)
+
+
+def _difference_cells(ours: pd.DataFrame, reference: pd.DataFrame) -> dict[str, str]:
+    test = paired_difference(ours["test_rmse"].tolist(), reference["test_rmse"].tolist())
+    val = paired_difference(ours["val_rmse"].tolist(), reference["val_rmse"].tolist())
+    return {
+        "Test RMSE difference": test.text,
+        "Percent": f"{100 * test.mean / reference['test_rmse'].mean():+.1f}%",
+        "Val. RMSE difference": val.text,
+        "Splits won (test)": f"{int((ours['test_rmse'] < reference['test_rmse']).sum())} of {len(ours)}",
+    }
 
 
 def learning_table(folder: Path, results: pd.DataFrame) -> pd.DataFrame:
@@ -156,9 +156,10 @@ def learning_table(folder: Path, results: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_curve(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
-    """The learning curve of MixRL on a split, or None if there is none."""
+    """The learning curve of REINFORCE on a split, or None if there is none: a regression on masks learns at the very end."""
     path = cell_folder(folder, dataset, split_seed) / "progress.csv"
-    return pd.read_csv(path) if path.exists() else None
+    curve = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    return curve if "policy/entropy" in curve else None
 
 
 def to_markdown(table: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from mixrl_env.neighbors import NeighborOption
 from mixrl_env.problem import MixingProblem
 from mixrl_env.regressor import fit_regressors
 
-Rule = Literal["lowest", "one_standard_error"]
+Rule = Literal["lowest", "one_standard_error", "average"]
 """How `choose_plan` chooses."""
 
 _SMALLEST = 1e-12  # keeps odds finite
@@ -99,17 +99,18 @@ def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator
 
 @dataclass(frozen=True, eq=False)
 class PlanChoice:
-    """The candidate that the validation rows speak for.
+    """The candidates that the validation rows speak for.
 
     Attributes:
-        best: index of the chosen candidate.
-        sets: its augmented training sets, one a plan: standardised features (n, d) and labels (n, e).
+        kept: indices of the chosen candidates; one of them unless the rule is "average".
+        sets: augmented training sets, standardised features (n, d) and labels (n, e): the first plan of each kept candidate,
+            then the second of each, and so on.
         val_rmse: validation RMSE of every candidate and repeat, shape (number of candidates, repeats), label units.
         num_rows: mean rows of every candidate's augmented sets.
         trainings: regressors trained to choose.
     """
 
-    best: int
+    kept: list[int]
     sets: list[tuple[FloatArray, FloatArray]]
     val_rmse: FloatArray
     num_rows: list[float]
@@ -135,7 +136,8 @@ def choose_plan(
         seed: of the trainings.
         rule: "lowest": the lowest mean validation loss wins, of equal ones the first. "one_standard_error": the first
             candidate whose regressors, averaged, do not have a higher validation loss than the best averaged ones by more
-            than one standard error of the difference over the validation rows; list the simplest candidate first.
+            than one standard error of the difference over the validation rows; list the simplest candidate first. "average":
+            all such candidates, the best first, because the validation rows cannot tell between them.
     """
     sets = [[augment(problem, plan, np.random.default_rng([seed, p])) for p, plan in enumerate(plans)] for plans in candidates]
     jobs = [plans[repeat % len(plans)] for plans in sets for repeat in range(repeats)]
@@ -144,35 +146,36 @@ def choose_plan(
     fitted = fit_regressors(jobs, problem.x_val, y_val, problem.config.regressor, rngs)
     # A diverged training never wins.
     val_loss = np.where(fitted.diverged, np.inf, fitted.val_loss).reshape(len(sets), repeats)
-    best = int(np.argmin(val_loss.mean(axis=1)))
-    if rule == "one_standard_error" and len(y_val) > 1:
+    kept = [int(np.argmin(val_loss.mean(axis=1)))]
+    if rule != "lowest" and len(y_val) > 1:
         averaged = fitted.predict(problem.x_val).reshape(len(sets), repeats, *y_val.shape).mean(axis=1)
         errors = np.square(averaged - y_val).mean(axis=2)  # (candidates, n_val)
         errors[~np.isfinite(val_loss).all(axis=1)] = np.inf
-        best = simplest_within_one_standard_error(errors)
+        kept = within_one_standard_error(errors)
+        kept = kept[:1] if rule == "one_standard_error" else sorted(kept, key=lambda index: float(errors[index].mean()))
+    most = max(len(sets[candidate]) for candidate in kept)
+    dealt = [sets[candidate][plan % len(sets[candidate])] for plan in range(most) for candidate in kept]
     num_rows = [float(np.mean([len(x) for x, _ in plans])) for plans in sets]
-    return PlanChoice(best, sets[best], np.sqrt(val_loss), num_rows, len(jobs))
+    return PlanChoice(kept, dealt, np.sqrt(val_loss), num_rows, len(jobs))
 
 
-def simplest_within_one_standard_error(errors: FloatArray) -> int:
-    """The first candidate that the validation rows cannot tell from the best one.
+def within_one_standard_error(errors: FloatArray) -> list[int]:
+    """The candidates that the validation rows cannot tell from the best one.
 
     Args:
-        errors: squared error of every candidate on every validation row, shape (candidates, n_val), n_val >= 2; the simplest
-            candidate first. A candidate with infinite errors is never chosen.
+        errors: squared error of every candidate on every validation row, shape (candidates, n_val), n_val >= 2. A candidate
+            with infinite errors is never among them.
 
     Returns:
-        Index of the first whose mean error exceeds the lowest mean by at most one standard error of the paired difference; 0
-        if all are infinite.
+        Indices of those whose mean error exceeds the lowest mean by at most one standard error of the paired difference, in
+        their order; the first if all are infinite.
     """
     best = int(np.argmin(errors.mean(axis=1)))
-    for candidate, error in enumerate(errors):
-        if not np.isfinite(error).all():
-            continue
-        worse = error - errors[best]
-        if worse.mean() <= worse.std(ddof=1) / len(worse) ** 0.5:
-            return candidate
-    return best
+    if not np.isfinite(errors[best]).all():
+        return [best]
+    finite = [index for index, error in enumerate(errors) if np.isfinite(error).all()]
+    worse = {index: errors[index] - errors[best] for index in finite}
+    return [index for index in finite if worse[index].mean() <= worse[index].std(ddof=1) / errors.shape[1] ** 0.5]
 
 
 def threshold_candidates(probabilities: pd.Series, count: int = 10) -> list[float]:

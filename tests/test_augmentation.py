@@ -137,7 +137,7 @@ def test_choose_plan_prefers_no_mixing_to_a_harmful_plan() -> None:
     harmful, empty = make_plan(*((row, "all", 0) for row in range(40))), make_plan()
     for plans, best in (([harmful, empty], 1), ([empty, harmful], 0)):
         choice = choose_plan(problem, [[plan] for plan in plans], repeats=2, seed=0)
-        assert choice.best == best
+        assert choice.kept == [best]
         assert choice.val_rmse.shape == (2, 2)
         assert choice.val_rmse[1 - best].min() > 1.2 * choice.val_rmse[best].max()
         assert np.array_equal(choice.sets[0][0], problem.x_train)
@@ -168,8 +168,8 @@ def test_choose_plan_takes_the_lowest_mean_validation_loss(monkeypatch: pytest.M
     assert [np.concatenate(job, axis=1).tolist() for job in jobs] == [rows for rows in expected for _ in range(3)]
     mean_loss = [fitted.val_loss[3 * plan : 3 * plan + 3].mean() for plan in range(4)]
     assert len(set(mean_loss[:3])) == 3
-    assert choice.best == np.argmin(mean_loss)
-    assert np.concatenate(choice.sets[0], axis=1).tolist() == expected[choice.best]
+    assert choice.kept == [np.argmin(mean_loss)]
+    assert np.concatenate(choice.sets[0], axis=1).tolist() == expected[choice.kept[0]]
     assert choice.num_rows == [len(rows) for rows in expected]
     assert choice.trainings == 12
     np.testing.assert_allclose(choice.val_rmse, np.sqrt(fitted.val_loss).reshape(4, 3))
@@ -182,7 +182,7 @@ def test_choose_plan_depends_on_its_seed_alone() -> None:
     problem = make_problem(lam=("beta", 0.5))
     plans = [make_plan((0, "all", 0), (3, "data", 3)), make_plan((5, "label", 2))]
     first, again, other = (choose_plan(problem, [[plan] for plan in plans], repeats=2, seed=seed) for seed in (1, 1, 2))
-    assert first.best == again.best
+    assert first.kept == again.kept
     assert np.array_equal(first.val_rmse, again.val_rmse)
     assert np.array_equal(first.sets[0][0], again.sets[0][0])
     assert not np.any(first.val_rmse == other.val_rmse)
@@ -204,5 +204,5 @@ def test_choose_plan_compares_means(monkeypatch: pytest.MonkeyPatch, losses: lis
 
     monkeypatch.setattr(augmentation, "fit_regressors", with_losses)
     choice = choose_plan(PROBLEM, [[make_plan((0, "data", 1))], [make_plan((0, "all", 0))]], repeats=2, seed=0)
-    assert choice.best == best
+    assert choice.kept == [best]
     assert len(choice.sets[0][0]) == choice.num_rows[best] == (13, 23)[best]

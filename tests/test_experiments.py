@@ -56,7 +56,7 @@ def test_reproduce_stores_every_method_and_says_where(study: tuple[Path, str]) -
     assert set(results["method"]) == {"No Augmentation", "Original Mixup", "Global kNN", "MixRL"}
     assert len(results) == 4 * 2 * 2  # methods x splits x final trainings
     assert results["command"].str.contains("experiments reproduce --preset smoke").all()
-    assert results["settings"].str.contains('"num_envs": 2').all()
+    assert results.loc[results["method"] == "MixRL", "settings"].str.contains('"num_envs": 2').all()
     rows = results.drop_duplicates(["method", "split_seed"]).set_index(["method", "split_seed"])
     assert rows.loc[("No Augmentation", 0), "num_rows"] == 200
     assert rows.loc[("Original Mixup", 0), "num_rows"] == 200 + 200 * 199 // 2
@@ -70,7 +70,8 @@ def test_reproduce_stores_every_method_and_says_where(study: tuple[Path, str]) -
         assert load_value_network(cell / "value_network.safetensors").row_size == 40
         assert len(pd.read_csv(cell / "progress.csv")) == 4  # 8 trainings, 2 an update
         plan = pd.read_csv(cell / "plan.csv")
-        assert list(plan.columns) == ["row", "space", "k", "probability"]
+        assert list(plan.columns) == ["row", "space", "k", "probability", "policy"]
+        assert plan["policy"].nunique() <= 1
         assert not plan.duplicated(["row", "space"]).any()
         assert list(cell.glob("events.out.tfevents.*"))
 

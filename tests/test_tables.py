@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from experiments.across import across_tables, never_loses
+from experiments.pages import filled
 from experiments.results import read_results
-from experiments.tables import accuracy_table, difference_table, learning_table, paired_difference, study_tables, to_markdown
+from experiments.statistics import paired_difference
+from experiments.tables import accuracy_table, deployed_table, difference_table
 
 ROOT = Path(__file__).parent.parent
 STUDY = ROOT / "results" / "no2-default"
@@ -24,8 +27,8 @@ def some_results() -> pd.DataFrame:
         for split in range(4)
         for seed in range(2)
     ]
-    numbers = {name: rng.normal(0.5, 0.02, len(rows)) for name in ("val_rmse", "test_rmse", "test_r2")}
-    return pd.DataFrame(rows).assign(**numbers)
+    names = ("val_rmse", "test_rmse", "test_r2", "val_rmse_averaged", "test_rmse_averaged")
+    return pd.DataFrame(rows).assign(**{name: rng.normal(0.5, 0.02, len(rows)) for name in names}, settings="{}")
 
 
 def test_paired_difference_is_the_t_interval() -> None:
@@ -67,19 +70,66 @@ def test_difference_table_pairs_by_split() -> None:
     assert difference_table(fewer).set_index("Methods").loc["MixRL - No Augmentation", "Splits won (test)"].endswith("of 3")
 
 
-def test_stored_study_is_complete_and_its_claims_hold() -> None:
-    """REINFORCE learns on splits 1 to 4, where the sampled masks' loss falls; on split 0 the policy collapses at the end."""
+def test_averaged_predictions_have_their_own_differences() -> None:
+    results = some_results()
+    mean = results.groupby(["method", "split_seed"])["test_rmse_averaged"].mean()
+    expected = paired_difference(mean["MixRL"].tolist(), mean["Global kNN"].tolist())
+    table = difference_table(results, averaged=True).set_index("Methods")
+    assert table.loc["MixRL - Global kNN", "Test RMSE difference"] == expected.text
+
+
+def test_deployed_table_sets_averaged_against_single() -> None:
+    results = some_results()
+    assert deployed_table(results).empty  # no method draws its plans
+    results.loc[results["method"] == "MixRL", "settings"] = '{"plan": "sampled"}'
+    ours = results[results["method"] == "MixRL"].groupby("split_seed")["test_rmse_averaged"].mean()
+    theirs = results[results["method"] == "Global kNN"].groupby("split_seed")["test_rmse"].mean()
+    table = deployed_table(results).set_index("Methods")["Test RMSE difference"]
+    assert table["MixRL, averaged - Global kNN"] == paired_difference(ours.tolist(), theirs.tolist()).text
+
+
+def test_across_datasets_against_loops() -> None:
+    first, second = some_results(), some_results().assign(dataset="other")
+    second.loc[second["method"] == "MixRL", "test_rmse_averaged"] += 1
+    results = pd.concat([first, second])
+    (_, means), (_, wins), _ = across_tables(results)
+    mean = {key: rows["test_rmse_averaged"].mean() for key, rows in results.groupby(["dataset", "method", "split_seed"])}
+    won = sum(
+        mean[dataset, "MixRL", split] < mean[dataset, "Global kNN", split] for dataset in ("no2", "other") for split in range(4)
+    )
+    assert wins.set_index("Method").loc["MixRL", "beats Global kNN"] == f"{won} of 8"
+    shown = means.set_index("Dataset").loc["other", "MixRL"]
+    assert shown == "{:.4f} ({:.4f})".format(*second[second["method"] == "MixRL"][["test_rmse", "test_rmse_averaged"]].mean())
+    losing = never_loses(results).set_index("Dataset")
+    assert losing.loc["other", "Upper bound within noise"] == "no"
+    best = {name: np.mean([mean["other", name, split] for split in range(4)]) for name in ("No Augmentation", "Global kNN")}
+    assert losing.loc["other", "Better baseline"] == min(best, key=lambda name: best[name])
+    noise = np.sqrt(
+        np.mean(
+            [
+                rows["test_rmse"].var(ddof=1)
+                for (name, _), rows in second.groupby(["method", "split_seed"])
+                if name == losing.loc["other", "Better baseline"]
+            ]
+        )
+    )
+    assert losing.loc["other", "Noise of re-training"] == f"{noise:.4f}"
+
+
+def test_stored_study_is_complete() -> None:
     results = read_results(STUDY)
-    assert set(results["split_seed"]) == set(range(5))
     assert (results.groupby(["method", "split_seed"]).size() == 5).all()
-    assert results["preset"].eq("default").all()
-    learning = learning_table(STUDY, results).set_index("Split")["Difference"]
-    assert list(learning.index) == ["0", "1", "2", "3", "4", "all, paired"]
-    highs = [float(difference.split(",")[1].rstrip("]")) for difference in learning[["1", "2", "3", "4"]]]
-    assert max(highs) < 0
+    assert results["preset"].eq("no2-default").all()
 
 
-def test_readme_shows_the_stored_tables() -> None:
-    readme = (ROOT / "README.md").read_text()
-    for title, table in study_tables(STUDY):
-        assert to_markdown(table) in readme, f"README.md lacks the table '{title}' of {STUDY}"
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
+def test_pages_show_the_stored_tables(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert filled(text, ROOT) == text, f"python -m experiments pages {page}"
+
+
+def test_a_page_that_asks_for_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nowhere"):
+        filled("<!-- tables: nowhere -->\n<!-- /tables -->", tmp_path)
+    with pytest.raises(ValueError, match="no number 99"):
+        filled("<!-- tables: results/no2-default 99 -->\n<!-- /tables -->", ROOT)

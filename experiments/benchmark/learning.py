@@ -14,7 +14,7 @@ import pandas as pd
 from agents import Reinforce, ReinforceConfig
 from experiments.results import write_csv
 from experiments.settings import PRESETS, Settings
-from experiments.tables import paired_difference
+from experiments.statistics import paired_difference
 from mixrl_env import MixRLVectorEnv, fit_regressors
 from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
 

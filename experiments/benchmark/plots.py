@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from experiments.benchmark.learning import BUDGETS
 from experiments.figures import save_figure
-from experiments.tables import paired_difference
+from experiments.statistics import paired_difference
 
 _COLOURS = {"plain": "#8a8a8a", "floor": "#3a3a3a", "torch": "#d9772b", "native": "#1f6fb4"}
 _LABELS = {

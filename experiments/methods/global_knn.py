@@ -24,7 +24,7 @@ def augment(cell: Cell) -> Augmented:
     total = len(plans) * settings.knn_repeats
     cell.report(0, total, f"trying k = {every_k[0]}..{every_k[-1]}")
     choice = choose_plan(problem, plans, settings.knn_repeats, cell.split_seed)
-    cell.report(total, total, f"k = {every_k[choice.best]}")
+    cell.report(total, total, f"k = {every_k[choice.kept[0]]}")
     trials = pd.DataFrame({"k": every_k, "num_rows": choice.num_rows, "val_rmse": choice.val_rmse.mean(axis=1)})
     trials.to_csv(cell.folder / "global_knn.csv", index=False)
-    return Augmented(choice.sets, choice.trainings, f"k={every_k[choice.best]}")
+    return Augmented(choice.sets, choice.trainings, f"k={every_k[choice.kept[0]]}")

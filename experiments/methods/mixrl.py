@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -14,10 +15,14 @@ from agents import MaskRegression, Reinforce, save_value_network
 from agents.base import Envs
 from experiments.methods.base import Augmented, Cell
 from experiments.settings import Settings
-from mixrl_env import RegressionData, load_dataset
+from mixrl_env import MixingProblem, RegressionData, load_dataset
 from mixrl_env.augmentation import best_options, choose_plan, sample_options, threshold_candidates
 from mixrl_env.data import FloatArray
+from mixrl_env.neighbors import NeighborOption
 
+EVERY_PAIR = NeighborOption("all")
+_MOST_PAIRS = 200_000
+_EACH_K = (1, 2, 4, 8, 16)
 _STREAM = 2  # apart from the random numbers of learning, of the choice and of the final regressors
 
 
@@ -25,29 +30,33 @@ def augment(cell: Cell) -> Augmented:
     """Learn the policy, choose the threshold T on the validation rows, and apply the plan.
 
     Leaves in the folder: progress.csv and a TensorBoard file (curves), value_network.safetensors (REINFORCE), policy.csv (h of
-    every row, space and k), policies.csv (what was tried on the validation rows), and plan.csv (the chosen row, space, k,
-    probability; where plans are sampled, the one of the first final regressor).
+    every row, space and k), policies.csv (what was tried on the validation rows), and plan.csv (of every chosen policy the
+    row, space, k and probability; where plans are sampled, those of its first final regressor).
     """
     problem, settings = cell.problem, cell.settings
     probabilities, spent, words = learn(cell)
     candidates = policies(cell, probabilities)
     cell.report(spent, spent, f"trying {len(candidates)} policies")
     plans = list(candidates.values())
+    if "every pair" in candidates:  # no option of the agent's, but one that plans may name
+        options = tuple(dict.fromkeys((*problem.options, EVERY_PAIR)))
+        problem = MixingProblem(problem.data, replace(problem.config, options=options))
     choice = choose_plan(problem, plans, settings.tuning_repeats, cell.split_seed, settings.rule)
 
     trials = {"policy": list(candidates), "num_rows": choice.num_rows, "val_rmse": choice.val_rmse.mean(axis=1)}
     pd.DataFrame(trials).to_csv(cell.folder / "policies.csv", index=False)
-    plan = plans[choice.best][0]
-    plan.to_csv(cell.folder / "plan.csv", index=False)
-    chosen = f"{list(candidates)[choice.best]}, {len(plan)} options, {words}"
-    return Augmented(choice.sets, spent + choice.trainings, chosen)
+    kept = [list(candidates)[index] for index in choice.kept]
+    chosen_plans = [plans[index][0].assign(policy=name) for index, name in zip(choice.kept, kept, strict=True)]
+    pd.concat(chosen_plans).to_csv(cell.folder / "plan.csv", index=False)
+    return Augmented(choice.sets, spent + choice.trainings, f"{' + '.join(kept)}; {words}")
 
 
 def policies(cell: Cell, probabilities: FloatArray) -> dict[str, list[pd.DataFrame]]:
     """What the validation rows may choose from, in words: the plans of each candidate.
 
-    Under the rule of one standard error the simplest comes first: mix nothing, mix every row by options drawn alike, mix every
-    row by the policy, then by the policy above rising thresholds T.
+    Under the rules with a standard error the simplest comes first: mix nothing; mix every pair of rows, where they are not too
+    many; one k for all rows in both distances, as Global kNN has it; options drawn alike; then what was learned: options drawn
+    from the policy for every row, and for those above rising thresholds T.
     """
     settings, options = cell.settings, best_options(cell.problem, probabilities)
     *some, nothing = threshold_candidates(options["probability"], settings.thresholds)
@@ -56,8 +65,16 @@ def policies(cell: Cell, probabilities: FloatArray) -> dict[str, list[pd.DataFra
     none = {"no mixing": [options[options["probability"] >= nothing]]}
     if settings.rule == "lowest":
         return learned | none
-    alike = sampled_plans(cell, np.full_like(probabilities, 0.5)) if settings.plan == "sampled" else []
-    return none | ({"all alike": alike} if alike else {}) | (learned if settings.agent != "none" else {})
+    simple = dict(none)
+    n_train = len(probabilities)
+    if n_train * (n_train - 1) // 2 <= _MOST_PAIRS:
+        simple["every pair"] = [pd.DataFrame({"row": range(n_train), "space": "all", "k": 0, "probability": 1.0})]
+    for k in _EACH_K:
+        if {NeighborOption("data", k), NeighborOption("label", k)} <= set(cell.problem.options):
+            simple[f"k={k}"] = [options.assign(k=k)]
+    if settings.plan == "sampled":
+        simple["all alike"] = sampled_plans(cell, np.full_like(probabilities, 0.5))
+    return simple | (learned if settings.agent != "none" else {})
 
 
 def learn(cell: Cell) -> tuple[FloatArray, int, str]:

@@ -6,7 +6,6 @@ pre-trained state, and take the last or the best validation loss.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -71,10 +70,8 @@ class Fidelity:
             jobs = range(self.masks * self.repeats)
             rngs = [np.random.default_rng([_STREAM, split, number, job]) for job in jobs]
             initial = [pretrained for _ in jobs] if start == "pre-trained" else None
-            began = time.monotonic()
             fitted = fit_regressors(sets * self.repeats, problem.x_val, y_val, regressor, rngs, initial)
             shared = {"split_seed": split, "start": start, "steps": steps, "loss": loss}
-            shared["seconds"] = (time.monotonic() - began) / len(jobs)
             rows += [
                 {
                     **shared,
@@ -114,11 +111,14 @@ class Fidelity:
         axes = figure.subplots()
         for (start, loss), rows in summary.groupby(["Start", "Loss"], sort=False):
             cut = rows[rows["Steps"] != "early stop"]
-            axes.plot(cut["ms"], cut["Rank correlation"], "o-" if loss == "last" else "s--", label=f"{start}, {loss} loss")
+            style = "o-" if loss == "last" else "s--"
+            axes.plot(cut["Steps a reward"], cut["Rank correlation"], style, label=f"{start}, {loss} loss")
             for _, row in cut.iterrows():
-                axes.annotate(row["Steps"], (row["ms"], row["Rank correlation"]), (3, 4), textcoords="offset points", size=7)
+                axes.annotate(
+                    row["Steps"], (row["Steps a reward"], row["Rank correlation"]), (3, 4), textcoords="offset points", size=7
+                )
         axes.axhline(0, color="#8a8a8a", linewidth=0.8, linestyle=":")
-        axes.set(xscale="log", xlabel="milliseconds a reward", ylabel="rank correlation with a full training")
+        axes.set(xscale="log", xlabel="optimiser steps a reward", ylabel="rank correlation with a full training")
         axes.legend(frameon=False, fontsize=8)
         return [save_figure(figure, out / "fidelity.png")]
 
@@ -126,8 +126,8 @@ class Fidelity:
 def _summary(stored: pd.DataFrame) -> pd.DataFrame:
     """Mask and noise SD, agreement and cost of every regime, means over splits.
 
-    The variance of mask means holds a share of the noise, which is taken out. "Signal a second" is the squared correlation of a
-    single reward with the mask's mean after full trainings, over the seconds it costs: how fast a regression on rewards learns.
+    The variance of mask means holds a share of the noise, which is taken out. "Signal" is the squared correlation of a single
+    reward with the mask's mean after full trainings; a step costs the same in all regimes, so that per step is per second.
     """
     keys = ["start", "steps", "loss"]
     lines = []
@@ -150,8 +150,8 @@ def _summary(stored: pd.DataFrame) -> pd.DataFrame:
                     "SD of noise": noise**0.5,
                     "Rank correlation": stats.spearmanr(by_mask.mean(), full).statistic if key[1] else np.nan,
                     "Correlation of one": one,
-                    "ms": 1000 * rows["seconds"].mean(),
-                    "Signal a second": one**2 * np.sign(one) / rows["seconds"].mean(),
+                    "Steps a reward": rows["train_steps"].mean(),
+                    "Signal per 1,000 steps": 1000 * one**2 * np.sign(one) / rows["train_steps"].mean(),
                 }
             )
     table = pd.DataFrame(lines).drop(columns="split").groupby(["Start", "Steps", "Loss"], sort=False).mean().reset_index()
@@ -160,7 +160,7 @@ def _summary(stored: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rounded(summary: pd.DataFrame) -> pd.DataFrame:
-    formats = {"SD of masks": "{:.4f}", "SD of noise": "{:.4f}", "ms": "{:.0f}"}
+    formats = {"SD of masks": "{:.4f}", "SD of noise": "{:.4f}", "Steps a reward": "{:.0f}"}
     table = summary.copy()
     for column in table.columns[3:]:
         table[column] = ["" if np.isnan(v) else formats.get(column, "{:.2f}").format(v) for v in table[column]]

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from experiments.results import write_text
 from experiments.studies.cells import CellStudy
 from experiments.studies.drift import Drift
 from experiments.studies.fidelity import Fidelity
@@ -14,6 +15,9 @@ from experiments.studies.transfer import Transfer
 from experiments.studies.truth import Truth
 
 KINDS: dict[str, type[CellStudy]] = {"drift": Drift, "fidelity": Fidelity, "transfer": Transfer, "truth": Truth}
+SETTINGS_FILE = "study.toml"
+"""Kept beside the cells of a study: what they depend on."""
+_MAY_GROW = ("datasets", "splits", "seeds")
 COMPARE = "compare"
 """The kind that `experiments.study.Study` reads: methods against each other."""
 
@@ -32,6 +36,25 @@ def read_toml(path: Path) -> dict[str, Any]:
     if kind not in (COMPARE, *KINDS):
         raise ValueError(f"{path}: unknown kind {kind!r}; known: {', '.join((COMPARE, *KINDS))}")
     return told
+
+
+def keep_settings(path: Path, told: dict[str, Any], folder: Path) -> None:
+    """Copy the TOML file into the results folder; more datasets, splits or seeds may be added to stored ones.
+
+    Raises:
+        ValueError: if the folder holds results of other settings.
+    """
+    stored = folder / SETTINGS_FILE
+    if stored.exists():
+        other = read_toml(stored)
+        for key in sorted({*told, *other} - {*_MAY_GROW}):
+            if told.get(key) != other.get(key):
+                raise ValueError(
+                    f"{folder} holds results with {key} = {other.get(key)!r}, but {path} says {told.get(key)!r}; "
+                    "choose another folder with --out, or move this one away"
+                )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path.read_text(), stored)
 
 
 def cell_study(path: Path, told: dict[str, Any]) -> CellStudy:

@@ -20,8 +20,8 @@ from agents import MaskRegression, Reinforce, ReinforceConfig
 from experiments.figures import save_figure
 from experiments.methods.mixrl import hold_back
 from experiments.settings import PRESETS
+from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
-from experiments.tables import paired_difference
 from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, fit_regressors, load_dataset
 from mixrl_env.augmentation import augment, sample_options
 from mixrl_env.data import FloatArray

@@ -16,8 +16,8 @@ from experiments.evaluation import final_scores
 from experiments.figures import save_figure
 from experiments.methods import Augmented, Cell, mixrl
 from experiments.settings import PRESETS, Settings
+from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
-from experiments.tables import paired_difference
 from mixrl_env import MixingProblem, ProblemConfig, RegressorConfig, fit_regressors, load_dataset
 from mixrl_env.augmentation import augment
 from mixrl_env.datasets.known import KNOWN

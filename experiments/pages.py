@@ -1,0 +1,71 @@
+"""Markdown pages show stored results: between two marks stand the tables of a results folder, written by a command.
+
+<!-- tables: results/no2-default 1 3 -->   the first and the third table of that folder; without numbers all of them
+<!-- /tables -->
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.figures import draw_figures
+from experiments.results import write_text
+from experiments.studies.cells import read_cells
+from experiments.studies.kinds import KINDS, SETTINGS_FILE, read_toml
+from experiments.tables import study_tables, to_markdown
+
+_BLOCK = re.compile(r"(<!-- tables: (?P<folder>\S+)(?P<numbers>[ 0-9]*) -->\n).*?(<!-- /tables -->)", re.DOTALL)
+
+
+def tables_of(folder: Path) -> list[tuple[str, pd.DataFrame]]:
+    """Titles and tables of a results folder, whatever kind of study it holds.
+
+    Raises:
+        ValueError: if nothing is stored there.
+    """
+    settings = folder / SETTINGS_FILE
+    if settings.exists():
+        return KINDS[read_toml(settings)["kind"]].tables(read_cells(folder))
+    return study_tables(folder)
+
+
+def draw_stored(folder: Path) -> list[Path]:
+    """Draw the figures of a results folder into it, whatever kind of study it holds; returns the files written."""
+    settings = folder / SETTINGS_FILE
+    if settings.exists():
+        return KINDS[read_toml(settings)["kind"]].draw(read_cells(folder), folder)
+    return draw_figures(folder)
+
+
+def filled(page: str, root: Path) -> str:
+    """The page with the tables that are stored now.
+
+    Args:
+        page: Markdown.
+        root: what the folders in it are relative to.
+
+    Raises:
+        ValueError: if nothing is stored in a folder, or it has no table of that number.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        tables = tables_of(root / match["folder"])
+        numbers = [int(number) for number in match["numbers"].split()] or list(range(1, len(tables) + 1))
+        if max(numbers) > len(tables):
+            raise ValueError(f"{match['folder']} has {len(tables)} tables, no number {max(numbers)}")
+        shown = [f"{title}\n\n{to_markdown(table)}\n" for title, table in (tables[number - 1] for number in numbers)]
+        return match[1] + "\n" + "\n".join(shown) + "\n" + match[4]
+
+    return _BLOCK.sub(block, page)
+
+
+def fill_page(path: Path, root: Path = Path()) -> bool:
+    """Bring a page up to date; returns whether anything changed."""
+    page = path.read_text()
+    new = filled(page, root)
+    if new != page:
+        write_text(new, path)
+    return new != page

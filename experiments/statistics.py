@@ -1,0 +1,43 @@
+"""Paired comparisons over splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+BASELINE = "No Augmentation"
+
+
+class Difference(NamedTuple):
+    """Mean of paired differences over splits with a 95% t interval; the interval is NaN for a single split."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def text(self) -> str:
+        """Mean and, where there is one, the interval."""
+        if np.isnan(self.low):
+            return f"{self.mean:+.4f}"
+        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+
+
+def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Difference:
+    """Values minus reference, pair by pair.
+
+    Args:
+        values: one number a split.
+        reference: one number a split, in the same order.
+    """
+    differences = np.subtract(values, reference)
+    mean = float(differences.mean())
+    if len(differences) < 2:
+        return Difference(mean, np.nan, np.nan)
+    if np.ptp(differences) == 0:
+        return Difference(mean, mean, mean)
+    interval = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    return Difference(mean, float(interval.low), float(interval.high))

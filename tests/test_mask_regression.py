@@ -1,0 +1,271 @@
+"""Credit by regression, held against the normal equations and against a problem whose best mask is known."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from sklearn.linear_model import BayesianRidge
+from stable_baselines3.common.logger import CSVOutputFormat, Logger
+
+import agents.mask_regression as mask_regression
+import mixrl_env  # noqa: F401  # registers the ids
+from agents import MaskRegression, MaskRegressionConfig
+from agents.mask_regression import RandomFeatures
+from tests.toy import NUM_OPTIONS, ToyVectorEnv, best_mask
+
+FEW = MaskRegressionConfig(num_features=50)
+# Every x of a grid with every option.
+ROWS = np.concatenate(
+    [np.tile(np.linspace(-1, 1, 42)[:, None], (3, 1)), np.repeat(np.eye(NUM_OPTIONS), 42, axis=0)], axis=1
+).astype(np.float32)
+CLEAR = np.abs(ROWS[:, 0]) > 0.1  # at the border both answers earn the same
+
+
+class Changed(ToyVectorEnv):
+    """The toy's rewards times a factor, plus a constant, plus normal noise."""
+
+    def __init__(self, num_envs: int, factor: float = 1.0, constant: float = 0.0, noise: float = 0.0) -> None:
+        super().__init__(num_envs)
+        self.factor, self.constant, self.noise = factor, constant, noise
+
+    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        state, rewards, *ended, info = super().step(actions)
+        rewards = self.factor * rewards + self.constant + self.noise * self._rng.normal(size=self.num_envs)
+        self.history[-1] = (*self.history[-1][:2], rewards)
+        return state, rewards, *ended, info
+
+
+def learned(envs: ToyVectorEnv, trainings: int = 160, seed: int = 0, config: MaskRegressionConfig = FEW) -> np.ndarray:
+    return MaskRegression(config, seed).learn(envs, trainings).probabilities(ROWS)
+
+
+@pytest.mark.parametrize(("m", "config"), [(1, FEW), (16, FEW), (16, MaskRegressionConfig())], ids=["one", "many", "default"])
+def test_finds_the_known_best_mask(m: int, config: MaskRegressionConfig) -> None:
+    for seed in range(3):
+        p = learned(ToyVectorEnv(m), 320, seed, config)
+        assert p.shape == (len(ROWS),)
+        assert ((p > 0.5) == best_mask(ROWS))[CLEAR].mean() > 0.97
+
+
+def test_finds_it_in_rewards_that_are_mostly_noise() -> None:
+    p = learned(Changed(16, noise=0.35), 1600)  # the mask explains a fifth of the variance: its SD is 0.18
+    assert ((p > 0.5) == best_mask(ROWS))[CLEAR].mean() > 0.95
+
+
+def test_rewards_of_noise_convince_of_nothing() -> None:
+    """A posterior probability is below 1/20 or above 19/20 no more often than its name says where there is no credit."""
+    noise = np.array([learned(Changed(16, factor=0.0, noise=1.0), 320, seed) for seed in range(20)])
+    signal = np.array([learned(Changed(16), 320, seed) for seed in range(3)])
+    convinced = [(np.abs(p - 0.5) > 0.45)[:, CLEAR].mean() for p in (noise, signal)]
+    assert convinced[0] < 0.05
+    assert convinced[1] > 0.9
+    assert abs(noise.mean() - 0.5) < 0.1
+    assert np.abs(noise - 0.5).mean() < 0.2
+
+
+def test_constant_rewards_say_nothing() -> None:
+    for constant in (0.0, -0.3, 1e9):
+        np.testing.assert_allclose(learned(Changed(16, factor=0.0, constant=constant)), 0.5, atol=1e-6)
+
+
+def test_same_seed_same_result_and_global_generators_untouched() -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first = learned(Changed(4, noise=0.3), seed=7)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert np.array_equal(learned(Changed(4, noise=0.3), seed=7), first)
+    assert np.abs(learned(Changed(4, noise=0.3), seed=8) - first).max() > 0.01
+
+
+def test_masks_are_fair_coins() -> None:
+    envs = ToyVectorEnv(4)
+    learned(envs, 4000)
+    masks = np.array([masks for _, masks, _ in envs.history])  # (updates, m, B)
+    assert masks.shape == (1000, 4, 8)
+    assert set(np.unique(masks)) == {0, 1}
+    flat = masks.reshape(len(masks), -1)
+    assert np.abs(flat.mean(axis=0) - 0.5).max() < 4 * 0.5 / len(flat) ** 0.5
+    correlation = np.corrcoef(np.concatenate([flat[:-1], flat[1:]], axis=1).T)  # of coins of an update and of the next
+    assert np.abs(correlation - np.eye(64)).max() < 5 / len(flat) ** 0.5
+
+
+@pytest.mark.parametrize(("factor", "exact"), [(2.0**-20, True), (2.0**30, True), (1e-6, False), (1e6, False)])
+def test_the_scale_of_the_reward_does_not_matter(factor: float, exact: bool) -> None:
+    """By powers of two not even the rounding is another."""
+    ours, theirs = learned(Changed(4, factor)), learned(Changed(4))
+    np.testing.assert_allclose(ours, theirs, rtol=0 if exact else 1e-6, atol=0)
+    assert np.ptp(ours) > 0.5
+
+
+def test_a_reward_turned_round_turns_the_probabilities_round() -> None:
+    np.testing.assert_allclose(learned(Changed(4, -1.0)), 1 - learned(Changed(4)), atol=1e-9)
+
+
+def recorded(envs: ToyVectorEnv) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray]:
+    states, masks, rewards = zip(*envs.history, strict=True)
+    return list(states), [mask == 1 for mask in masks], np.concatenate(rewards)
+
+
+def test_fit_on_what_was_recorded_is_learn() -> None:
+    envs = Changed(4, noise=0.3)
+    expected = learned(envs, seed=3)
+    states, masks, rewards = recorded(envs)
+    fitted = MaskRegression(FEW, seed=3).fit(states, masks, rewards)
+    assert np.array_equal(fitted.probabilities(ROWS), expected)
+    assert fitted.trainings == 0  # it has spent none
+    # The random features belong to the seed, and the order of the trainings is nothing.
+    other = MaskRegression(FEW, seed=4).fit(states, masks, rewards)
+    assert np.abs(other.probabilities(ROWS) - expected).max() > 0.01
+    turned = MaskRegression(FEW, seed=3)
+    turned.fit(
+        [states[0], *states[:0:-1]], [masks[0], *masks[:0:-1]], np.concatenate([rewards[:4], *rewards.reshape(-1, 4)[:0:-1]])
+    )
+    np.testing.assert_allclose(turned.probabilities(ROWS), expected, rtol=1e-6)
+
+
+def test_learning_again_adds_to_what_was_seen() -> None:
+    once = MaskRegression(FEW, seed=0).learn(ToyVectorEnv(4), 40)
+    assert once.trainings == 40
+    alone = once.probabilities(ROWS)
+    agents = [once, MaskRegression(FEW, seed=0).learn(ToyVectorEnv(4), 40)]
+    second = [Changed(8), Changed(8, constant=100.0)]  # other rewards are another environment's
+    for agent, envs in zip(agents, second, strict=True):
+        agent.learn(envs, 83)
+        assert agent.trainings == 40 + 80
+        assert len(envs.history) == 10
+    assert np.array_equal(second[0].history[3][1], second[1].history[3][1])
+    both = [agent.probabilities(ROWS) for agent in agents]
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-6)
+    assert np.abs(both[0] - alone).max() > 0.05
+    # In one call the constant would be a difference between rewards.
+    states, masks, rewards = recorded(second[0])
+    pooled = MaskRegression(FEW, seed=0).fit(states * 2, masks * 2, np.concatenate([rewards, rewards + 100.0]))
+    apart = MaskRegression(FEW, seed=0).fit(states, masks, rewards).fit(states, masks, rewards + 100.0)
+    assert np.abs(pooled.probabilities(ROWS) - apart.probabilities(ROWS)).max() > 0.05
+
+
+def test_learning_on_batches_of_another_size() -> None:
+    agent = MaskRegression(FEW, seed=0).learn(ToyVectorEnv(4, num_rows=8), 40).learn(ToyVectorEnv(2, num_rows=5), 40)
+    assert agent.trainings == 80
+    assert np.isfinite(agent.probabilities(ROWS)).all()
+
+
+class Spied(BayesianRidge):
+    """Keeps the last one that was fitted."""
+
+    last: Spied
+
+    def fit(self, *arguments: Any, **more: Any) -> Spied:
+        Spied.last = self
+        super().fit(*arguments, **more)
+        return self
+
+
+@pytest.mark.parametrize(("num_features", "trainings"), [(12, 200), (60, 40)], ids=["many rewards", "few rewards"])
+def test_probabilities_are_those_of_the_normal_posterior(
+    num_features: int, trainings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the variances that were estimated: mean and covariance of the weights solved from the normal equations."""
+    monkeypatch.setattr(mask_regression, "BayesianRidge", Spied)
+    envs = Changed(4, noise=0.2)
+    agent = MaskRegression(MaskRegressionConfig(num_features), seed=0).learn(envs, trainings)
+    noise, prior = float(Spied.last.alpha_), float(Spied.last.lambda_)  # precisions, in units of the scaled problem
+    assert agent._features is not None
+    x, y = [], []
+    for states, masks, rewards in envs.history:
+        for state, mask, reward in zip(states, masks, rewards, strict=True):
+            x.append(sum((d - 0.5) * agent._features(row) for d, row in zip(mask, state, strict=True)))
+            y.append(reward)
+    x, y = np.array(x), np.array(y)
+    x = x / np.sqrt(np.mean(x**2))
+    y = (y - y.mean()) / y.std()
+    x = x - x.mean(axis=0)  # an intercept with a flat prior
+    precision = noise * x.T @ x + prior * np.eye(num_features + 1)
+    mean = np.linalg.solve(precision, noise * x.T @ y)
+    for row, p in zip(ROWS, agent.probabilities(ROWS), strict=True):
+        features = agent._features(row)
+        spread = np.sqrt(features @ np.linalg.solve(precision, features))
+        assert p == pytest.approx(norm.cdf(features @ mean / spread), rel=1e-6)
+
+
+def test_random_features() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(3, 5, (200, 4)).astype(np.float32)
+    rows[:, 2] = 7.0  # a column without spread
+    features = RandomFeatures(rows, 30, np.random.default_rng(1))
+    values = features(rows)
+    assert values.shape == (200, 31)
+    assert np.array_equal(values[:, -1], np.ones(200))
+    assert values.min() == 0
+    shapes = features(rows.reshape(10, 20, 4))
+    np.testing.assert_allclose(shapes.reshape(200, 31), values, rtol=1e-12)
+    # Rows are standardised: another unit and origin of a column changes nothing.
+    moved = (rows * np.array([2, 0.5, 3, 8]) + np.array([1, 0, -4, 2])).astype(np.float32)
+    np.testing.assert_allclose(RandomFeatures(moved, 30, np.random.default_rng(1))(moved), values, atol=1e-4)
+    # relu(w z + b): linear in z with one kink at most along a line.
+    line = features((np.linspace(-9, 9, 101)[:, None] * rng.normal(size=4)).astype(np.float32))[:, :-1]
+    bends = np.abs(np.diff(line, n=2, axis=0)) > 1e-3 * line.max(axis=0)
+    assert bends.sum(axis=0).max() <= 2  # the kink lies between two points, and is seen from both sides
+    assert bends.any()
+
+
+def test_every_step_is_told_and_logged(tmp_path: Path) -> None:
+    logger = Logger(None, [CSVOutputFormat(str(tmp_path / "progress.csv"))])
+    agent, seen = MaskRegression(FEW, seed=0, logger=logger), []
+    envs = ToyVectorEnv(4)
+    agent.learn(envs, 23, lambda done, metrics: seen.append((done, metrics)))
+    logger.close()
+    assert len(envs.history) == 5  # 23 rounded down to whole steps of 4
+    assert agent.trainings == 20
+    assert [done for done, _ in seen] == [4, 8, 12, 16, 20]
+    with (tmp_path / "progress.csv").open() as file:
+        logged = list(csv.DictReader(file))
+    assert [float(row["trainings"]) for row in logged] == [4, 8, 12, 16, 20]
+    for (_, metrics), row, (_, _, rewards) in zip(seen, logged, envs.history, strict=True):
+        assert metrics["reward/mean"] == pytest.approx(rewards.mean())
+        assert metrics["reward/std"] == pytest.approx(rewards.std())
+        assert float(row["reward/mean"]) == pytest.approx(rewards.mean())
+        assert metrics["policy/p_mean"] == 0.5
+
+
+def test_learns_on_a_plain_environment() -> None:
+    env = gym.make("MixRL-NO2-v0", step_budget=5, regressor={"hidden_sizes": [8]})
+    seen: list[tuple[int, dict[str, float]]] = []
+    agent = MaskRegression(FEW).learn(env, 4, lambda done, metrics: seen.append((done, metrics)))
+    assert [done for done, _ in seen] == [1, 2, 3, 4]
+    for _, metrics in seen:
+        assert metrics["reward/mean"] == pytest.approx(-2 * metrics["env/val_loss"])
+        assert metrics["env/train_steps"] == 5
+    p = agent.probabilities(env.reset()[0])
+    assert p.shape == (200,)
+    assert ((p >= 0) & (p <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("m", "budget", "least"), [(4, 3, "4 for 4"), (4, 0, "4 for 4"), (1, 2, "3 for 1"), (2, -5, "3 for 2")]
+)
+def test_budgets_that_are_refused(m: int, budget: int, least: str) -> None:
+    envs = ToyVectorEnv(m)
+    with pytest.raises(ValueError, match=f"a budget of {budget} trainings is below the least, {least} environments"):
+        MaskRegression().learn(envs, budget)
+    assert not envs.history
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_features must be at least 1, got 0"):
+        MaskRegressionConfig(num_features=0)
+    with pytest.raises(RuntimeError, match="call learn"):
+        MaskRegression().probabilities(ROWS)
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        MaskRegression().learn(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"), 4)
+    with pytest.raises(ValueError, match="shorter"):
+        MaskRegression(FEW).fit([np.zeros((1, 8, 4), dtype=np.float32)] * 2, [np.zeros((1, 8), dtype=bool)], np.zeros(2))
