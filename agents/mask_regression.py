@@ -2,8 +2,8 @@
 
 Where REINFORCE follows a noisy gradient update by update, this agent asks all rewards at once. Every training selects half of
 the rows, drawn by fair coins; a linear model of the reward, the sum of (D_i - 1/2) c(x_i, y_i, k_i), has the credit c of a row
-as its slope. A Bayesian ridge regression weighs it against the noise of training, so that a reward of pure noise leaves every
-probability near 1/2.
+as its slope. A Bayesian ridge regression weighs it against the noise of training: p is a posterior probability, and noise moves
+it away from 1/2 only as far as noise can look like credit.
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ class ReinforceConfig:
             the batch moves the balance with the guards below.
         entropy_bonus: weight of the policy's entropy in nats a row, which holds p at 1/2 where rewards tell nothing.
         exploration_penalty: weight of DVRL's guard, max(mean p - 0.9, 0) + max(0.1 - mean p, 0); it used 1000.
-        center: subtract from every logit the batch's mean logit, so that the bias that all rows share cannot move.
+        center: subtract from every logit the mean logit of the rows at hand, so that the bias that all rows share cannot
+            move; a row's p then depends on the rows it is asked for with.
         weight_decay: of theta, decoupled from Adam's step.
         hidden_sizes: nodes of the hidden layers of h_theta.
         device: where h_theta lives: "auto", "cpu", "cuda", ...

@@ -13,6 +13,12 @@ from mixrl_env.augmentation import Rule
 from mixrl_env.mixing import MixRatio
 from mixrl_env.observation import DEFAULT_PARTS
 
+_CHOICES = {
+    "agent": ("reinforce", "mask_regression", "none"),
+    "plan": ("most_probable", "sampled"),
+    "rule": ("lowest", "one_standard_error", "average"),
+}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -43,6 +49,9 @@ class Settings:
         tuning_repeats: trainings for every threshold T.
         knn_repeats: trainings for every k of Global kNN.
         final_trainings: regressors trained on the augmented set (5 in Sec. 4).
+
+    Raises:
+        ValueError: for a value out of its range.
     """
 
     dataset: str = "no2"
@@ -67,6 +76,19 @@ class Settings:
     tuning_repeats: int = 2
     knn_repeats: int = 2
     final_trainings: int = 5
+
+    def __post_init__(self) -> None:
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        for name in ("num_envs", "trainings", "folds", "thresholds", "tuning_repeats", "knn_repeats", "final_trainings"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if not isinstance(self.held_back, int | float) or not 0 <= self.held_back < 1:
+            raise ValueError(f"held_back must lie in [0, 1), got {self.held_back!r}")
+        if self.folds > 1 and self.agent != "mask_regression":
+            raise ValueError("folds > 1 needs agent = 'mask_regression', which can learn on one environment after the other")
 
     def of_baseline(self) -> Settings:
         """Only what a baseline depends on, all else at its default: it need not be computed again when MixRL changes."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.methods import BASELINES
 from experiments.settings import PRESETS, Settings, with_changes
+from experiments.studies.checks import check_names, check_seeds
 from mixrl_env.datasets import dataset_names
 
 _KEYS = ("kind", "preset", "datasets", "splits", "baselines", "settings", "variants")
@@ -47,24 +48,25 @@ def read_study(path: Path, told: Mapping[str, Any]) -> Study:
     Raises:
         ValueError: for an unknown key, preset, dataset, baseline or setting, or a bad value.
     """
-    checks = (
-        ("key", told, _KEYS),
-        ("preset", [told.get("preset", "default")], PRESETS),
-        ("dataset", told.get("datasets", []), dataset_names()),
-        ("baseline", told.get("baselines", []), BASELINES),
-    )
-    for what, given, known in checks:
-        for one in given:
-            if one not in known:
-                raise ValueError(f"{path}: unknown {what} {one!r}; known: {', '.join(known)}")
-    splits = told.get("splits", [0])
-    if not splits or not all(isinstance(split, int) and split >= 0 for split in splits):
-        raise ValueError(f"{path}: splits must be a list of seeds of 0 or above, got {splits}")
     try:
-        base = with_changes(PRESETS[told.get("preset", "default")], told.get("settings", {}))
-        methods = dict.fromkeys(told.get("baselines", BASELINES), base.of_baseline())
-        for name, changes in told.get("variants", {base.mixrl_name: {}}).items():
-            methods[name] = replace(with_changes(base, changes), mixrl_name=name)
-    except (TypeError, ValueError) as error:
+        return _parsed(path.stem, told)
+    except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    return Study(path.stem, tuple(told.get("datasets", [base.dataset])), tuple(splits), methods)
+
+
+def _parsed(name: str, told: Mapping[str, Any]) -> Study:
+    preset, datasets, splits = told.get("preset", "default"), told.get("datasets"), told.get("splits", [0])
+    baselines = told.get("baselines", list(BASELINES))
+    check_names("key", list(told), _KEYS)
+    check_names("preset", [preset], list(PRESETS))
+    check_names("baseline", baselines, list(BASELINES))
+    check_seeds("splits", splits)
+    base = with_changes(PRESETS[preset], told.get("settings", {}))
+    datasets = [base.dataset] if datasets is None else datasets
+    check_names("dataset", datasets, dataset_names())
+    methods = dict.fromkeys(baselines, base.of_baseline())
+    for variant, changes in told.get("variants", {base.mixrl_name: {}}).items():
+        if variant in BASELINES:
+            raise ValueError(f"a variant cannot be called {variant!r}, which is a baseline")
+        methods[variant] = replace(with_changes(base, changes), mixrl_name=variant)
+    return Study(name, tuple(datasets), tuple(splits), methods)

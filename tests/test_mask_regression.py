@@ -211,6 +211,10 @@ def test_random_features() -> None:
     # Rows are standardised: another unit and origin of a column changes nothing.
     moved = (rows * np.array([2, 0.5, 3, 8]) + np.array([1, 0, -4, 2])).astype(np.float32)
     np.testing.assert_allclose(RandomFeatures(moved, 30, np.random.default_rng(1))(moved), values, atol=1e-4)
+    # At the mean row what is left is the bias, uniform within 1 of 0.
+    bias = features(rows.mean(axis=0, dtype=np.float64))[:-1]
+    assert 5 <= (bias > 1e-3).sum() <= 25
+    assert bias.max() <= 1 + 1e-6
     # relu(w z + b): linear in z with one kink at most along a line.
     line = features((np.linspace(-9, 9, 101)[:, None] * rng.normal(size=4)).astype(np.float32))[:, :-1]
     bends = np.abs(np.diff(line, n=2, axis=0)) > 1e-3 * line.max(axis=0)

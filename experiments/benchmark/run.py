@@ -29,7 +29,7 @@ TITLES = {
     "throughput": "Inner training: one model's step",
     "profile": "Where the time of fit_regressors goes",
     "wasted": "Model-steps spent after stopping",
-    "around": "Around the training: one update of the default agent",
+    "around": "Around the training: one update of the preset reinforce",
     "step_cost": "One step of 16 masks, B = 200",
     "neighbors": "Neighbour table",
     "cuda": "Inner training on a GPU",

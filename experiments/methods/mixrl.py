@@ -71,7 +71,7 @@ def policies(cell: Cell, probabilities: FloatArray) -> dict[str, list[pd.DataFra
         simple["every pair"] = [pd.DataFrame({"row": range(n_train), "space": "all", "k": 0, "probability": 1.0})]
     for k in _EACH_K:
         if {NeighborOption("data", k), NeighborOption("label", k)} <= set(cell.problem.options):
-            simple[f"k={k}"] = [options.assign(k=k)]
+            simple[f"k={k}"] = [options[options["space"] != "all"].assign(k=k)]
     if settings.plan == "sampled":
         simple["all alike"] = sampled_plans(cell, np.full_like(probabilities, 0.5))
     return simple | (learned if settings.agent != "none" else {})
@@ -109,7 +109,7 @@ def learn(cell: Cell) -> tuple[FloatArray, int, str]:
     options = [problem.options[option] for option in everything.options]
     table = {"row": everything.rows, "space": [o.space for o in options], "k": [o.k for o in options]}
     pd.DataFrame({**table, "probability": probabilities.ravel()}).to_csv(cell.folder / "policy.csv", index=False)
-    return probabilities, agent.trainings + int(settings.pretrained), words
+    return probabilities, agent.trainings + settings.folds * int(settings.pretrained), words
 
 
 def make_agent(settings: Settings, seed: int, logger: Logger | None = None) -> Reinforce | MaskRegression:
@@ -121,8 +121,6 @@ def make_agent(settings: Settings, seed: int, logger: Logger | None = None) -> R
 
 def make_envs(settings: Settings, split_seed: int) -> Iterator[Envs]:
     """The environments that the agent learns on, one after the other: without held-back rows, or with rotating ones."""
-    if settings.agent != "mask_regression" and settings.folds > 1:
-        raise ValueError("folds > 1 needs agent = 'mask_regression', which can learn on one environment after the other")
     data = load_dataset(settings.dataset, split_seed)
     for fold in range(settings.folds):
         own: dict[str, Any] = settings.env_settings() | {"data": rotate(data, split_seed, fold)}

@@ -9,10 +9,13 @@ from typing import Any
 
 from experiments.results import write_text
 from experiments.studies.cells import CellStudy
+from experiments.studies.checks import check_names, check_seeds
 from experiments.studies.drift import Drift
 from experiments.studies.fidelity import Fidelity
 from experiments.studies.transfer import Transfer
 from experiments.studies.truth import Truth
+from mixrl_env.datasets import dataset_names
+from mixrl_env.datasets.known import KNOWN
 
 KINDS: dict[str, type[CellStudy]] = {"drift": Drift, "fidelity": Fidelity, "transfer": Transfer, "truth": Truth}
 SETTINGS_FILE = "study.toml"
@@ -61,7 +64,7 @@ def cell_study(path: Path, told: dict[str, Any]) -> CellStudy:
     """The study of cells that a file describes.
 
     Raises:
-        ValueError: for a key that its kind does not know.
+        ValueError: for a key that its kind does not know, or a value out of its range.
     """
     kind, settings = KINDS[told["kind"]], {key: value for key, value in told.items() if key != "kind"}
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
@@ -69,4 +72,16 @@ def cell_study(path: Path, told: dict[str, Any]) -> CellStudy:
         if key not in known:
             raise ValueError(f"{path}: unknown key {key!r}; a study of kind {told['kind']!r} knows {', '.join(known)}")
         settings[key] = tuple(value) if isinstance(value, list) else value
+    try:
+        for key, value in settings.items():
+            if key in ("splits", "seeds"):
+                check_seeds(key, value)
+            elif key == "datasets":
+                check_names("dataset", value, list(KNOWN))
+            elif key == "dataset":
+                check_names("dataset", [value], dataset_names())
+            elif not all(isinstance(v, int) and v > 0 for v in (value if isinstance(value, tuple) else [value])):
+                raise ValueError(f"{key} must be whole numbers of at least 1, got {value!r}")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
     return kind(**settings)

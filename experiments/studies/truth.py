@@ -114,12 +114,13 @@ class Truth:
 
 
 def _learned(problem: MixingProblem, groups: dict[str, np.ndarray], settings: Settings, split: int) -> list[Row]:
-    """Mean p of every group and option, the share of rows in the plan, and what the final regressors are worth."""
+    """Mean p of every group and option, the share of rows in the plan (mean over policies), and the test RMSE."""
     with tempfile.TemporaryDirectory() as folder:
         cell = Cell(problem, settings, split, Path(folder), lambda done, total, words: None)
         augmented = mixrl.augment(cell)
         policy, plan = (pd.read_csv(Path(folder) / f"{name}.csv") for name in ("policy", "plan"))
     rows: list[Row] = []
+    num_policies = max(plan["policy"].nunique(), 1)
     for group, members in groups.items():
         inside = np.flatnonzero(members)
         own = policy[policy["row"].isin(inside)].groupby(["space", "k"])["probability"].mean()
@@ -128,7 +129,9 @@ def _learned(problem: MixingProblem, groups: dict[str, np.ndarray], settings: Se
         for space in ("data", "label"):
             for name, low, high in (("k <= 4", 1, 4), ("k > 4", 5, 16)):
                 chosen = (plan["space"] == space) & plan["row"].isin(inside) & plan["k"].between(low, high)
-                rows.append({"what": name, "group": group, "space": space, "k": 0, "value": chosen.sum() / len(inside)})
+                rows.append(
+                    {"what": name, "group": group, "space": space, "k": 0, "value": chosen.sum() / len(inside) / num_policies}
+                )
     nothing = Augmented([(problem.x_train, problem.data.y_train)])
     for name, sets in (("No Augmentation", nothing), ("MixRL", augmented)):
         score = final_scores(problem, sets, split, settings.final_trainings)[0]
@@ -159,7 +162,8 @@ def _worth(stored: pd.DataFrame) -> pd.DataFrame:
     table = []
     for dataset, rows in stored.groupby("dataset", sort=False):
         none, ours = (rows[rows["what"] == name].set_index("split_seed") for name in ("No Augmentation", "MixRL"))
-        chosen = ours["group"].str.split(",").str[0].str.split("=").str[0].replace("T", "by the policy").value_counts()
+        words = ours["group"].str.split(";").str[0].str.replace(r"T=[0-9.]+", "learned", regex=True)
+        chosen = words.value_counts()
         table.append(
             {
                 "Table": dataset,

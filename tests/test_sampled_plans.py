@@ -1,0 +1,331 @@
+"""Plans drawn from a policy, and the choice among candidates that the validation rows can hardly tell apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import mixrl_env.augmentation as augmentation
+from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData, RegressorConfig, fit_regressors
+from mixrl_env.augmentation import Rule, augment, best_options, choose_plan, sample_options, within_one_standard_error
+from tests.test_augmentation import OPTIONS, PROBLEM, make_plan, step_problem
+
+SPACES = ("data", "label", "all")
+
+
+def draw(probabilities: np.ndarray, seed: int = 0, problem: MixingProblem = PROBLEM) -> pd.DataFrame:
+    return sample_options(problem, probabilities, np.random.default_rng(seed))
+
+
+def many_rows(options: list[tuple[str, int]], n: int = 4000) -> MixingProblem:
+    """As many draws as rows."""
+    x = np.random.default_rng(0).normal(size=(n, 1))
+    data = RegressionData(x, x, x[:1], x[:1])
+    return MixingProblem(data, ProblemConfig.from_settings({"options": options}))
+
+
+@pytest.fixture(scope="module")
+def crowd() -> MixingProblem:
+    return many_rows([("data", 1), ("label", 3), ("data", 2), ("data", 4), ("label", 1)])
+
+
+def chances_given_exactly_one(p: list[float]) -> list[float]:
+    """All outcomes of independent coins, one an option, of which those with a single success are kept."""
+    chances = [0.0] * len(p)
+    for coins in product((0, 1), repeat=len(p)):
+        if sum(coins) == 1:
+            chances[coins.index(1)] = float(np.prod([q if coin else 1 - q for q, coin in zip(p, coins, strict=True)]))
+    return [chance / sum(chances) for chance in chances]
+
+
+@pytest.mark.parametrize(
+    "p", [(0.2, 0.5, 0.7), (0.5, 0.5, 0.5), (0.9, 0.99, 0.6), (0.01, 0.03, 0.02), (0.0, 0.3, 0.8)], ids=str
+)
+def test_options_are_drawn_as_often_as_the_policy_selects_just_that_one(p: tuple[float, ...], crowd: MixingProblem) -> None:
+    labels = (0.9, 0.3)  # of the other space, which must not matter
+    plan = draw(np.tile([p[0], labels[0], p[1], p[2], labels[1]], (4000, 1)), problem=crowd)
+    for space, ks, of_space in (("data", (1, 2, 4), p), ("label", (3, 1), labels)):
+        counts = Counter(plan.loc[plan["space"] == space, "k"])
+        chances = chances_given_exactly_one(list(of_space))
+        for k, chance in zip(ks, chances, strict=True):
+            error = (4000 * chance * (1 - chance)) ** 0.5
+            assert abs(counts[k] - 4000 * chance) <= 4 * error
+        assert sum(counts.values()) == 4000
+
+
+def test_rows_and_spaces_are_drawn_apart(crowd: MixingProblem) -> None:
+    half = np.full((4000, 5), 0.5)
+    half[:, 2:4] = 0.0  # data k = 1 or, all but never, another
+    half[:, 2] = 0.5
+    plan = draw(half, problem=crowd)
+    first, second = (plan.loc[plan["space"] == space, "k"].to_numpy() == 1 for space in ("data", "label"))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 4 / 4000**0.5
+    assert abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 4 / 4000**0.5
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), levels=st.integers(1, 5))
+def test_sampled_plans_look_like_those_of_the_best_options(seed: int, levels: int) -> None:
+    """One option a row and space; the probability is the best option's, so that a threshold keeps the same rows."""
+    probabilities = np.random.default_rng(seed).integers(0, levels + 1, size=(12, len(OPTIONS))) / levels
+    plan, best = draw(probabilities, seed), best_options(PROBLEM, probabilities)
+    assert list(plan.columns) == ["row", "space", "k", "probability"]
+    pd.testing.assert_frame_equal(plan.drop(columns="k"), best.drop(columns="k"))
+    assert plan["k"].dtype == best["k"].dtype
+    assert set(zip(plan["space"], plan["k"], strict=True)) <= set(OPTIONS)
+    x, _ = augment(PROBLEM, plan, np.random.default_rng(0))
+    assert len(x) > 12
+
+
+def test_an_option_that_is_certain_or_impossible() -> None:
+    """Odds beyond all bounds: the certain option wins, the impossible one never does; and none crashes or warns."""
+    nearly = np.nextafter(1.0, 0.0)
+    for low, high in product((0.0, 1e-300, 1e-20), (0.5, nearly, 1.0)):
+        probabilities = np.full((12, len(OPTIONS)), low)
+        probabilities[:6, 0] = probabilities[6:, 2] = high
+        probabilities[:6, 1] = probabilities[6:, 4] = high
+        plan = draw(probabilities)
+        for space, ks in (("data", (1, 3)), ("label", (2, 1)), ("all", (0, 0))):
+            assert plan.loc[plan["space"] == space, "k"].tolist() == [ks[0]] * 6 + [ks[1]] * 6
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, 1e-320])
+def test_equal_extremes_are_drawn_alike(p: float, crowd: MixingProblem) -> None:
+    plan = draw(np.full((4000, 5), p), problem=crowd)
+    for space, options in (("data", 3), ("label", 2)):
+        counts = plan.loc[plan["space"] == space, "k"].value_counts()
+        assert len(counts) == options
+        assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_the_generator_alone_decides() -> None:
+    probabilities = np.random.default_rng(0).uniform(size=(12, len(OPTIONS)))
+    first, again, other = (draw(probabilities, seed) for seed in (1, 1, 2))
+    assert first.equals(again)
+    assert (first["k"] != other["k"]).any()
+    rng = np.random.default_rng(1)
+    before = probabilities.copy()
+    assert sample_options(PROBLEM, probabilities, rng).equals(first)
+    assert not sample_options(PROBLEM, probabilities, rng).equals(first)  # it goes on with the generator
+    assert np.array_equal(probabilities, before)
+
+
+def test_the_shape_is_checked() -> None:
+    with pytest.raises(ValueError, match=r"shape \(n_train, \|N\|\) = \(12, 5\), got \(5, 12\)"):
+        draw(np.zeros((5, 12)))
+
+
+def slow_within(errors: list[list[float]]) -> list[int]:
+    """The definition in whole numbers: nothing is rounded."""
+    finite = [candidate for candidate, row in enumerate(errors) if all(np.isfinite(row))]
+    if not finite:
+        return [0]
+    best = min(finite, key=lambda candidate: (sum(errors[candidate]), candidate))
+    within = []
+    for candidate in finite:
+        d = [int(ours - theirs) for ours, theirs in zip(errors[candidate], errors[best], strict=True)]
+        n, total, squares = len(d), sum(d), sum(one * one for one in d)
+        # mean <= standard error, squared: total^2 / n^2 <= (squares - total^2 / n) / (n - 1) / n
+        if total * total * (n - 1) <= n * squares - total * total:
+            within.append(candidate)
+    return within
+
+
+@st.composite
+def tables_of_errors(draw_one: st.DrawFn) -> list[list[float]]:
+    n = draw_one(st.integers(2, 7))
+    row = st.one_of(
+        st.lists(st.integers(0, 6), min_size=n, max_size=n),
+        st.just([np.inf] * n),
+        st.lists(st.sampled_from([0, 3, np.inf]), min_size=n, max_size=n),
+    )
+    return draw_one(st.lists(row, min_size=1, max_size=6))
+
+
+def near_the_border(errors: list[list[float]]) -> bool:
+    """Whether rounding may decide: some candidate's mean is just one standard error above the best."""
+    table = np.array(errors, dtype=float)
+    table = table[np.isfinite(table).all(axis=1)]
+    if not len(table):
+        return False
+    d = table - table[table.mean(axis=1).argmin()]
+    mean, error = d.mean(axis=1), d.std(axis=1, ddof=1) / d.shape[1] ** 0.5
+    return bool((np.isclose(mean, error, rtol=1e-9, atol=0) & (mean > 0)).any())
+
+
+@settings(deadline=None, derandomize=True, max_examples=250)
+@given(tables_of_errors())
+def test_within_one_standard_error_against_a_loop(errors: list[list[float]]) -> None:
+    assume(not near_the_border(errors))
+    assert within_one_standard_error(np.array(errors, dtype=float)) == slow_within(errors)
+
+
+@settings(deadline=None, derandomize=True, max_examples=120)
+@given(tables_of_errors())
+def test_the_best_itself_is_always_within(errors: list[list[float]]) -> None:
+    table = np.array(errors, dtype=float)
+    within = within_one_standard_error(table)
+    assert int(np.argmin(table.mean(axis=1))) in within
+    assert within == sorted(set(within))
+    assert np.isfinite(table[within]).all() or not np.isfinite(table).all(axis=1).any()
+
+
+@pytest.mark.parametrize(
+    ("errors", "within"),
+    [
+        ([[1, 2, 3], [1, 2, 3]], [0, 1]),  # equal
+        ([[2, 3, 4], [1, 2, 3]], [1]),  # always worse by 1: not a doubt
+        ([[1, 9, 2], [3, 3, 3]], [0, 1]),  # worse on average, but by one row alone
+        ([[4, 4, 0, 0], [1, 0, 0, 0]], [1]),  # worse by 1.75 on average, the standard error is 1.03
+        ([[0, 0, 8], [6, 6, 12], [9, 1, 0]], [0, 2]),
+        ([[np.inf] * 3, [5, 5, 5]], [1]),
+        ([[0, 0, np.inf], [5, 5, 5]], [1]),  # one infinite row is enough
+        ([[9, 9, 8], [np.inf] * 3, [1, 1, 2]], [2]),
+        ([[np.inf] * 2, [np.inf] * 2], [0]),
+        ([[7, 7]], [0]),
+    ],
+)
+def test_known_tables_of_errors(errors: list[list[float]], within: list[int]) -> None:
+    assert within_one_standard_error(np.array(errors, dtype=float)) == within
+
+
+@pytest.mark.parametrize("rule", ["one_standard_error", "average"])
+def test_a_clearly_better_later_candidate_wins_and_a_harmful_one_does_not(rule: Rule) -> None:
+    problem = step_problem()
+    harmful, empty = make_plan(*((row, "all", 0) for row in range(40))), make_plan()
+    for plans, best in (([harmful, empty], 1), ([empty, harmful], 0)):
+        choice = choose_plan(problem, [[plan] for plan in plans], repeats=2, seed=0, rule=rule)
+        assert choice.kept == [best]
+        [(x, y)] = choice.sets
+        assert np.array_equal(x, problem.x_train)
+        assert np.array_equal(y, problem.data.y_train)
+
+
+def with_predictions(
+    monkeypatch: pytest.MonkeyPatch, problem: MixingProblem, offsets: list[Any], val_loss: list[float] | None = None
+) -> None:
+    """Regressors whose predictions are off by given amounts on the validation rows."""
+
+    class Fixed(FittedRegressors):
+        def predict(self, x: np.ndarray) -> np.ndarray:
+            assert np.array_equal(x, problem.x_val)
+            return problem.data.y_val + np.array(offsets, dtype=float)
+
+    def fitted(sets: Any, x_val: Any, y_val: Any, config: RegressorConfig, rngs: Any) -> FittedRegressors:
+        real = fit_regressors(sets, x_val, y_val, replace(config, max_steps=1), rngs)
+        loss = np.square(np.array(offsets, dtype=float)).mean(axis=(1, 2)) if val_loss is None else np.array(val_loss)
+        own = {name: getattr(real, name) for name in ("weights", "train_steps", "config")}
+        return Fixed(**own, val_loss=loss, diverged=~np.isfinite(loss))
+
+    monkeypatch.setattr(augmentation, "fit_regressors", fitted)
+
+
+def row_offsets(*by_row: float) -> np.ndarray:
+    """The same offset for both targets of each of the 8 validation rows."""
+    return np.tile(np.array(by_row)[:, None], (1, 2))
+
+
+SOME = [[make_plan()], [make_plan((0, "data", 1))]]
+RULES: tuple[Rule, ...] = ("lowest", "one_standard_error", "average")
+
+
+def kept_by(rule: Rule, candidates: list[list[pd.DataFrame]], repeats: int) -> list[int]:
+    return choose_plan(PROBLEM, candidates, repeats, 0, rule).kept
+
+
+def test_of_equal_candidates_the_first_wins_or_all_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_predictions(monkeypatch, PROBLEM, [row_offsets(1, 2, 3, 4, 5, 6, 7, 8)] * 3)
+    candidates = [[make_plan((0, "data", 1))]] * 3
+    assert [kept_by(rule, candidates, 1) for rule in RULES] == [[0], [0], [0, 1, 2]]
+
+
+def test_the_standard_error_is_of_the_mean_prediction_of_the_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two regressors that err to either side are perfect together, and beat two that err a little to the same side."""
+    either_side = [row_offsets(*[3.0] * 8), row_offsets(*[-3.0] * 8)]
+    one_side = [row_offsets(*[1.0] * 8)] * 2
+    with_predictions(monkeypatch, PROBLEM, one_side + either_side)
+    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[0], [1], [1]]
+
+
+def test_few_rows_that_make_the_difference_leave_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    simple = row_offsets(1, 1, 1, 1, 1, 1, 0, 3)  # squares worse by 7/8 on average, its standard error is 1.03
+    better = row_offsets(1, 1, 1, 1, 1, 1, 1, 1)
+    with_predictions(monkeypatch, PROBLEM, [simple, better])
+    assert [kept_by(rule, SOME, 1) for rule in RULES] == [[1], [0], [1, 0]]  # the best first
+    with_predictions(monkeypatch, PROBLEM, [better, simple])
+    assert [kept_by(rule, SOME, 1) for rule in RULES] == [[0], [0], [0, 1]]
+    with_predictions(monkeypatch, PROBLEM, [row_offsets(*[3.0] * 8), better])
+    assert [kept_by(rule, SOME, 1) for rule in RULES] == [[1], [1], [1]]
+
+
+def test_diverged_candidates_are_never_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = row_offsets(*[0.0] * 8), row_offsets(*[5.0] * 8)
+    with_predictions(monkeypatch, PROBLEM, [good, good, bad, bad], val_loss=[1.0, np.nan, 25.0, 25.0])
+    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[1], [1], [1]]
+    with_predictions(monkeypatch, PROBLEM, [good, good * np.nan, bad, bad], val_loss=[1.0, np.inf, 25.0, 25.0])
+    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[1], [1], [1]]
+    with_predictions(monkeypatch, PROBLEM, [good] * 4, val_loss=[np.inf] * 4)
+    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[0], [0], [0]]
+
+
+def test_a_single_validation_row_has_no_standard_error() -> None:
+    """Then the lowest loss wins under every rule."""
+    data = PROBLEM.data
+    alone = RegressionData(data.x_train, data.y_train, data.x_val[:1], data.y_val[:1])
+    problem = MixingProblem(alone, PROBLEM.config)
+    candidates = [[make_plan((row, "all", 0))] for row in range(3)]
+    for rule in RULES:
+        choice = choose_plan(problem, candidates, 1, 0, rule)
+        assert choice.kept == [int(choice.val_rmse.mean(axis=1).argmin())]
+
+
+def test_repeats_go_round_the_plans_of_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[list[int]] = []
+
+    def watched(sets: Any, *arguments: Any) -> FittedRegressors:
+        jobs.append([len(x) - 12 for x, _ in sets])
+        return fit_regressors(sets, *arguments)
+
+    monkeypatch.setattr(augmentation, "fit_regressors", watched)
+    one, two, three = make_plan((0, "data", 1)), make_plan((0, "label", 2)), make_plan((0, "data", 3))
+    choice = choose_plan(PROBLEM, [[one, two, three], [make_plan()], [three, one]], repeats=5, seed=0)
+    assert jobs == [[1, 2, 3, 1, 2, *[0] * 5, 3, 1, 3, 1, 3]]
+    assert choice.num_rows == [12 + 2, 12, 12 + 2]
+    assert choice.trainings == 15
+    assert [len(x) - 12 for x, _ in choice.sets] == [[1, 2, 3], [0], [3, 1]][choice.kept[0]]
+    assert choice.val_rmse.shape == (3, 5)
+
+
+def test_plans_of_all_kept_candidates_are_dealt_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few regressors are trained on them, every candidate has its share; those with fewer plans begin anew."""
+    fair, bad = row_offsets(1, 2, 3, 4, 5, 6, 7, 8), row_offsets(*[20.0] * 8)
+    better = row_offsets(1, 2, 3, 4, 5, 6, 8, 6)
+    with_predictions(monkeypatch, PROBLEM, [fair, bad, better, fair])
+    one, two, three = make_plan((0, "data", 1)), make_plan((0, "label", 2)), make_plan((0, "data", 3))
+    candidates = [[make_plan()], [make_plan((0, "all", 0))], [one, two, three], [three, two]]
+    choice = choose_plan(PROBLEM, candidates, 1, 0, "average")
+    assert choice.kept == [2, 0, 3]
+    assert [len(x) - 12 for x, _ in choice.sets] == [1, 0, 3, 2, 0, 2, 3, 0, 3]
+    for x, y in choice.sets:
+        assert np.array_equal(x[:12], PROBLEM.x_train)
+        assert len(x) == len(y)
+
+
+def test_plans_of_a_candidate_draw_their_own_ratios() -> None:
+    """The same plan twice is two training sets where lambda is drawn; the first is what a single plan would be."""
+    problem = MixingProblem(PROBLEM.data, replace(PROBLEM.config, lam=("beta", 0.5)))
+    plan = make_plan((0, "data", 3), (1, "all", 0))
+    [single] = choose_plan(problem, [[plan]], 1, 3).sets
+    first, second = choose_plan(problem, [[plan, plan]], 1, 3).sets
+    assert np.array_equal(single[0], first[0])
+    assert len(first[0]) == len(second[0]) == 12 + 14
+    assert not np.any(first[0][12:] == second[0][12:])
