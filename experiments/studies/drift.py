@@ -113,7 +113,7 @@ class Drift:
         axes[0].set(yticks=height, yticklabels=list(AGENTS), xlim=(-0.02, 1.02), xlabel="mean p", title="rewards are noise")
         axes[0].axvline(0.5, color="#8a8a8a", linewidth=0.8, linestyle=":")
         for axis, kind in zip(axes[1:], list(_SHARES)[1:], strict=True):
-            axis.set(title=kind, xlabel="p of helpful rows - p of harmful rows", xlim=(-0.1, 1.05))
+            axis.set(title=kind, xlabel="p: helpful - harmful rows", xlim=(-0.1, 1.05))
             axis.axvline(0, color="#8a8a8a", linewidth=0.8, linestyle=":")
         return [save_figure(figure, out / "drift.png")]
 

@@ -108,6 +108,9 @@ class Truth:
             right.axhline(0.5, color="#8a8a8a", linewidth=0.8, linestyle=":")
             left.set(title="measured: mixing these rows alone", ylabel="test RMSE against no mixing", xlabel="k", xscale="log")
             right.set(title="learned", ylabel="mean p", xlabel="k", xscale="log", ylim=(-0.02, 1.02))
+            for axes in (left, right):
+                axes.set_xticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
+                axes.minorticks_off()
             left.legend(frameon=False, fontsize=8)
             written.append(save_figure(figure, out / f"truth_{dataset}.png"))
         return written
