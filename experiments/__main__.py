@@ -89,15 +89,16 @@ def _run(study: Study, folder: Path, console: Console) -> None:
         console.print(f"  {path}", soft_wrap=True)
 
 
-def tables(results: ResultsFolder, markdown: bool = False) -> None:
+def tables(results: ResultsFolder, markdown: bool = False, splits: tuple[int, ...] = ()) -> None:
     """Print the tables of stored results.
 
     Args:
         results: folder of a study, such as results/no2-default.
         markdown: print Markdown, as the pages hold it.
+        splits: only these, of a comparison of methods; all if not given.
     """
     console = Console()
-    for title, table in tables_of(results):
+    for title, table in tables_of(results, splits):
         if markdown:
             print(f"{title}\n\n{to_markdown(table)}\n")
         else:

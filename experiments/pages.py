@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +21,8 @@ from experiments.tables import study_tables, to_markdown
 _BLOCK = re.compile(r"(<!-- tables: (?P<folder>\S+)(?P<numbers>[ 0-9]*) -->\n).*?(<!-- /tables -->)", re.DOTALL)
 
 
-def tables_of(folder: Path) -> list[tuple[str, pd.DataFrame]]:
-    """Titles and tables of a results folder, whatever kind of study it holds.
+def tables_of(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd.DataFrame]]:
+    """Titles and tables of a results folder, whatever kind of study it holds; of a comparison, only these splits if given.
 
     Raises:
         ValueError: if nothing is stored there.
@@ -29,7 +30,7 @@ def tables_of(folder: Path) -> list[tuple[str, pd.DataFrame]]:
     settings = folder / SETTINGS_FILE
     if settings.exists():
         return KINDS[read_toml(settings)["kind"]].tables(read_cells(folder))
-    return study_tables(folder)
+    return study_tables(folder, splits)
 
 
 def draw_stored(folder: Path) -> list[Path]:

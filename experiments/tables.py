@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +20,29 @@ from experiments.statistics import BASELINE, Difference, paired_difference
 _LEARNING_SHARE = 10  # the first and the last tenth of a run's updates are compared
 
 
-def study_tables(folder: Path) -> list[tuple[str, pd.DataFrame]]:
+def study_tables(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd.DataFrame]]:
     """Every table of a study, with its title.
 
+    Args:
+        folder: of the study.
+        splits: only these; all if empty.
+
     Raises:
-        ValueError: if the folder holds no results.
+        ValueError: if the folder holds no results, or none of these splits.
     """
     tables = []
     stored = read_results(folder)
+    if splits:
+        stored = stored[stored["split_seed"].isin(splits)]
+        if stored.empty:
+            raise ValueError(f"{folder} holds none of the splits {', '.join(map(str, splits))}")
     if stored["dataset"].nunique() > 1:
         tables += across_tables(stored)
     for dataset, results in stored.groupby("dataset", sort=False):
         num_splits = results["split_seed"].nunique()
-        splits = f"split {results['split_seed'].iloc[0]}" if num_splits == 1 else f"{num_splits} splits"
+        which = f"split {results['split_seed'].iloc[0]}" if num_splits == 1 else f"{num_splits} splits"
         tables += [
-            (f"{dataset}: accuracy, {splits} (Table 2)", accuracy_table(results)),
+            (f"{dataset}: accuracy, {which} (Table 2)", accuracy_table(results)),
             (f"{dataset}: RMSE differences, paired by split, 95% intervals; negative is better", difference_table(results)),
             (f"{dataset}: the same, averaged predictions on both sides", difference_table(results, averaged=True)),
             (f"{dataset}: averaged MixRL against single baselines", deployed_table(results)),
