@@ -53,7 +53,7 @@ def test_no2_sizes_and_names() -> None:
     assert (*data.feature_names, *data.target_names) == tuple(header)
     assert data.target_names == ("log_no2",)
     assert data.name == "NO2"
-    assert dataset_names() == ("no2",)
+    assert "no2" in dataset_names()
 
 
 def test_no2_parts_are_the_whole_table_row_for_row() -> None:
@@ -181,5 +181,5 @@ def test_data_that_is_refused(changes: dict[str, Any], message: str) -> None:
 
 
 def test_unknown_dataset_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="unknown dataset 'no3'; known datasets: no2"):
+    with pytest.raises(ValueError, match=r"unknown dataset 'no3'; known datasets: .*no2"):
         load_dataset("no3")
