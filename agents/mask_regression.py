@@ -20,6 +20,7 @@ from sklearn.linear_model import BayesianRidge
 from stable_baselines3.common.logger import Logger
 
 from agents.base import Envs, ProgressCallback, as_vector_env
+from agents.progress import env_metrics, log_update
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -76,24 +77,19 @@ class MaskRegression:
         if num_trainings < max(m, 3):
             raise ValueError(f"a budget of {num_trainings} trainings is below the least, {max(m, 3)} for {m} environments")
         state, _ = envs.reset(seed=self.seed)
-        states, drawn, rewards = [], [], []
+        pooled, rewards = [], []  # states are not kept: a run's may not fit into memory
         for update in range(1, num_trainings // m + 1):
             masks = self._rng.random(np.shape(state)[:2]) < 0.5
-            states.append(state)
-            drawn.append(masks)
+            pooled.append(self._pool(state, masks))
             state, reward, _, _, info = envs.step(masks.astype(np.int8))
             rewards.append(np.asarray(reward, dtype=np.float64))
             self.trainings += m
             metrics = {"reward/mean": float(rewards[-1].mean()), "reward/std": float(rewards[-1].std()), "policy/p_mean": 0.5}
-            final = info.get("final_info", {})
-            metrics |= {f"env/{key}": float(np.mean(value)) for key, value in final.items() if not key.startswith("_")}
-            if self.logger is not None:
-                for name, value in {**metrics, "trainings": float(self.trainings)}.items():
-                    self.logger.record(name, value)
-                self.logger.dump(update)
+            metrics |= env_metrics(info.get("final_info", {}))
+            log_update(self.logger, metrics, update, self.trainings)
             if callback is not None:
                 callback(self.trainings, metrics)
-        return self.fit(states, drawn, np.concatenate(rewards))
+        return self._regress(pooled, np.concatenate(rewards))
 
     def fit(
         self, states: Sequence[npt.NDArray[np.float32]], masks: Sequence[npt.NDArray[np.bool_]], rewards: FloatArray
@@ -105,11 +101,19 @@ class MaskRegression:
             masks: which rows were selected, shapes (m, B).
             rewards: of all trainings, shape (total of the m,).
         """
+        return self._regress([self._pool(state, mask) for state, mask in zip(states, masks, strict=True)], rewards)
+
+    def _pool(self, state: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> FloatArray:
+        """Sum of (D_i - 1/2) times the features of row i, shape (m, features); the first rows ever seen set their scale."""
         if self._features is None:
-            rows = np.reshape(states[0], (-1, np.shape(states[0])[-1]))
+            rows = np.reshape(state, (-1, np.shape(state)[-1]))
             self._features = RandomFeatures(rows, self.config.num_features, np.random.default_rng([self.seed, 1]))
-        for state, mask in zip(states, masks, strict=True):
-            self._pooled.append(np.einsum("mi,mif->mf", mask - 0.5, self._features(state)))
+        pooled: FloatArray = np.einsum("mi,mif->mf", mask - 0.5, self._features(state))
+        return pooled
+
+    def _regress(self, seen: Sequence[FloatArray], rewards: FloatArray) -> Self:
+        """Add trainings to those seen before, and compute the posterior of the credit's weights from all of them."""
+        self._pooled += seen
         self._rewards.append(rewards - rewards.mean())
         pooled, centred = np.concatenate(self._pooled), np.concatenate(self._rewards)
         # Scaled so that the priors of BayesianRidge suit any reward and batch; in P(credit > 0) the scales cancel.
@@ -124,7 +128,7 @@ class MaskRegression:
         Raises:
             RuntimeError: before `learn`.
         """
-        if self._features is None:
+        if self._features is None or not self._rewards:
             raise RuntimeError("call learn() before probabilities()")
         features = self._features(rows)
         spread = np.sqrt(np.maximum(((features @ self._covariance) * features).sum(axis=-1), 1e-300))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.logger import Logger
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
 
@@ -52,4 +53,19 @@ def update_metrics(
         "policy/selected_share": float(masks.mean()),
         "policy/grad_norm": grad_norm,
     }
-    return metrics | {f"env/{key}": float(np.mean(value)) for key, value in info.items() if not key.startswith("_")}
+    return metrics | env_metrics(info)
+
+
+def env_metrics(info: Mapping[str, Any]) -> dict[str, float]:
+    """The infos of m trainings, as the vector environment gathers them in final_info: their means, as env/..."""
+    return {f"env/{key}": float(np.mean(value)) for key, value in info.items() if not key.startswith("_")}
+
+
+def log_update(logger: Logger | None, metrics: Mapping[str, float], update: int, trainings: int) -> None:
+    """One line of the learning curve, if there is a logger."""
+    if logger is None:
+        return
+    for name, value in metrics.items():
+        logger.record(name, value)
+    logger.record("trainings", trainings)
+    logger.dump(update)

@@ -18,7 +18,7 @@ from torch.nn.utils import get_total_norm
 from agents.base import Envs, ProgressCallback, as_vector_env
 from agents.critic import PooledCritic
 from agents.guards import center, guard
-from agents.progress import Progress, update_metrics
+from agents.progress import Progress, log_update, update_metrics
 from agents.value_network import HIDDEN_SIZES, ValueNetwork
 from mixrl_env.regressor import resolve_device
 
@@ -169,7 +169,7 @@ class Reinforce:
                 self.network.load_state_dict(h.state_dict())
             if config.average:
                 _follow(self.network, h, config.average if update > 1 else 0.0)
-            self._log(metrics, update, trainings=update * m)
+            log_update(self.logger, metrics, update, trainings=update * m)
             self.trainings, self.converged = update * m, progress.converged
             if callback is not None:
                 callback(update * m, metrics)
@@ -199,14 +199,6 @@ class Reinforce:
             return torch.bernoulli(p, generator=generator)
         u = torch.rand(len(p) // 2, *p.shape[1:], generator=generator)
         return (torch.stack([u, 1 - u], dim=1).flatten(0, 1) < p).float()
-
-    def _log(self, metrics: dict[str, float], update: int, trainings: int) -> None:
-        if self.logger is None:
-            return
-        for name, value in metrics.items():
-            self.logger.record(name, value)
-        self.logger.record("trainings", trainings)
-        self.logger.dump(update)
 
 
 def _mean_of_others(values: Tensor, group: int) -> Tensor:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from experiments.evaluation import final_scores
 from experiments.methods import BASELINES, Cell, method_of
-from experiments.results import ResultStore, cell_folder
+from experiments.results import ResultStore, cell_folder, slug
 from experiments.study import Study
 from mixrl_env import MixRLEnv
 
@@ -81,8 +81,3 @@ def _run_cell(name: str, cell: Cell) -> list[dict[str, Any]]:
 
 def _mean(rows: list[dict[str, Any]], column: str) -> float:
     return float(sum(row[column] for row in rows) / len(rows))
-
-
-def slug(name: str) -> str:
-    """A method's name as a folder's name."""
-    return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())

@@ -112,3 +112,8 @@ def write_text(text: str, path: Path) -> None:
 def cell_folder(folder: Path, dataset: str, split_seed: int) -> Path:
     """Where the methods of one split leave their curves, plans and networks."""
     return folder / f"{dataset}-split{split_seed}"
+
+
+def slug(name: str) -> str:
+    """A method's name as the name of a file or folder."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())

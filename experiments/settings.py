@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from agents import MaskRegressionConfig, ReinforceConfig
 from mixrl_env import RegressorConfig
@@ -13,11 +13,9 @@ from mixrl_env.augmentation import Rule
 from mixrl_env.mixing import MixRatio
 from mixrl_env.observation import DEFAULT_PARTS
 
-_CHOICES = {
-    "agent": ("reinforce", "mask_regression", "none"),
-    "plan": ("most_probable", "sampled"),
-    "rule": ("lowest", "one_standard_error", "average"),
-}
+AgentName = Literal["reinforce", "mask_regression", "none"]
+PlanKind = Literal["most_probable", "sampled"]
+_CHOICES = {"agent": get_args(AgentName), "plan": get_args(PlanKind), "rule": get_args(Rule)}
 
 
 @dataclass(frozen=True)
@@ -65,12 +63,12 @@ class Settings:
     regressor: RegressorConfig | None = None
     num_envs: int = 1
     trainings: int = 5000
-    agent: Literal["reinforce", "mask_regression", "none"] = "reinforce"
+    agent: AgentName = "reinforce"
     reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
     mask_regression: MaskRegressionConfig = field(default_factory=MaskRegressionConfig)
     folds: int = 1
     held_back: float = 0.0
-    plan: Literal["most_probable", "sampled"] = "most_probable"
+    plan: PlanKind = "most_probable"
     thresholds: int = 10
     rule: Rule = "lowest"
     tuning_repeats: int = 2

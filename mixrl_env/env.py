@@ -12,9 +12,9 @@ from gymnasium.spaces import Box, MultiBinary
 
 from mixrl_env.data import RegressionData
 from mixrl_env.datasets import load_dataset
+from mixrl_env.observation import Observation
 from mixrl_env.problem import Batch, MixingProblem, Outcome, ProblemConfig
 
-Observation = npt.NDArray[np.float32]
 Action = npt.NDArray[np.int8]
 
 

@@ -13,7 +13,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from mixrl_env.data import RegressionData
-from mixrl_env.env import MixRLEnv, Observation, describe, make_problem, spaces_of, training_rng
+from mixrl_env.env import MixRLEnv, describe, make_problem, spaces_of, training_rng
+from mixrl_env.observation import Observation
 from mixrl_env.problem import Batch, Outcome
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from agents import Reinforce, ReinforceConfig
-from experiments.results import write_csv
+from experiments.results import slug, write_csv
 from experiments.settings import PRESETS, Settings
 from experiments.statistics import paired_difference
 from mixrl_env import MixRLVectorEnv, fit_regressors
@@ -49,7 +49,7 @@ def run_learning(folder: Path, variants: Sequence[str], splits: Sequence[int], r
     """Compute and store every variant on every split that is not stored yet, one file each."""
     for split_seed in splits:
         for name in variants:
-            path = folder / "learning" / f"{name.lower().replace(',', '').replace(' ', '-')}-split{split_seed}.csv"
+            path = folder / "learning" / f"{slug(name)}-split{split_seed}.csv"
             if path.exists():
                 continue
             rows = learn_and_judge(name, split_seed, report)
