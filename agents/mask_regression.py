@@ -1,9 +1,10 @@
 """Credit by regression: which rows raise the reward, read off the rewards of random masks (ours, not the paper's).
 
-Where REINFORCE follows a noisy gradient update by update, this agent asks all rewards at once. Every training selects half of
-the rows, drawn by fair coins; a linear model of the reward, the sum of (D_i - 1/2) c(x_i, y_i, k_i), has the credit c of a row
-as its slope. A Bayesian ridge regression weighs it against the noise of training: p is a posterior probability, and noise moves
-it away from 1/2 only as far as noise can look like credit.
+Where REINFORCE follows a noisy gradient update by update, this agent asks all rewards at once. Every training selects rows by a
+random policy of its own, a function of the same family as what is to be learned: similar rows are selected together, so that a
+reward tells of them all, where fair coins for every row would average out. A linear model of the reward, the sum of (D_i - 1/2)
+c(x_i, y_i, k_i), has the credit c of a row as its slope. A Bayesian ridge regression weighs it against the noise of training: p
+is a posterior probability, and noise moves it away from 1/2 only as far as noise can look like credit.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Self
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 from sklearn.linear_model import BayesianRidge
 from stable_baselines3.common.logger import Logger
 
@@ -31,16 +32,21 @@ class MaskRegressionConfig:
 
     Attributes:
         num_features: random ReLU features of an observation row that the credit is linear in.
+        exploration: standard deviation of the random policies' logits over the rows of a batch, and of their mean over
+            policies; 0 draws every row by a fair coin.
 
     Raises:
         ValueError: for a value out of its range.
     """
 
     num_features: int = 400
+    exploration: float = 2.0
 
     def __post_init__(self) -> None:
         if self.num_features < 1:
             raise ValueError(f"num_features must be at least 1, got {self.num_features}")
+        if not 0 <= self.exploration < np.inf:
+            raise ValueError(f"exploration must be a number of at least 0, got {self.exploration}")
 
 
 class MaskRegression:
@@ -79,13 +85,15 @@ class MaskRegression:
         state, _ = envs.reset(seed=self.seed)
         pooled, rewards = [], []  # states are not kept: a run's may not fit into memory
         for update in range(1, num_trainings // m + 1):
-            masks = self._rng.random(np.shape(state)[:2]) < 0.5
-            pooled.append(self._pool(state, masks))
+            features = self._featurize(state)
+            p = self._random_policies(features)
+            masks = self._rng.random(p.shape) < p
+            pooled.append(_pool(features, masks))
             state, reward, _, _, info = envs.step(masks.astype(np.int8))
             rewards.append(np.asarray(reward, dtype=np.float64))
             self.trainings += m
-            metrics = {"reward/mean": float(rewards[-1].mean()), "reward/std": float(rewards[-1].std()), "policy/p_mean": 0.5}
-            metrics |= env_metrics(info.get("final_info", {}))
+            metrics = {"reward/mean": float(rewards[-1].mean()), "reward/std": float(rewards[-1].std())}
+            metrics |= {"policy/p_mean": float(p.mean())} | env_metrics(info.get("final_info", {}))
             log_update(self.logger, metrics, update, self.trainings)
             if callback is not None:
                 callback(self.trainings, metrics)
@@ -94,22 +102,30 @@ class MaskRegression:
     def fit(
         self, states: Sequence[npt.NDArray[np.float32]], masks: Sequence[npt.NDArray[np.bool_]], rewards: FloatArray
     ) -> Self:
-        """Regress rewards on masks that were drawn by fair coins.
+        """Regress rewards on masks of anyone's, such as fair coins, drawn without regard to the rewards.
 
         Args:
             states: observations of some trainings each, shapes (m, B, row size).
             masks: which rows were selected, shapes (m, B).
             rewards: of all trainings, shape (total of the m,).
         """
-        return self._regress([self._pool(state, mask) for state, mask in zip(states, masks, strict=True)], rewards)
+        return self._regress([_pool(self._featurize(state), mask) for state, mask in zip(states, masks, strict=True)], rewards)
 
-    def _pool(self, state: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> FloatArray:
-        """Sum of (D_i - 1/2) times the features of row i, shape (m, features); the first rows ever seen set their scale."""
+    def _featurize(self, state: npt.NDArray[np.float32]) -> FloatArray:
+        """Features (m, B, features) of observations; the first rows ever seen set their scale."""
         if self._features is None:
             rows = np.reshape(state, (-1, np.shape(state)[-1]))
             self._features = RandomFeatures(rows, self.config.num_features, np.random.default_rng([self.seed, 1]))
-        pooled: FloatArray = np.einsum("mi,mif->mf", mask - 0.5, self._features(state))
-        return pooled
+        return self._features(state)
+
+    def _random_policies(self, features: FloatArray) -> FloatArray:
+        """Probabilities (m, B) of m policies that are random linear functions of the features, each with a random mean."""
+        m, _, size = features.shape
+        logits = np.einsum("mif,mf->mi", features - features.mean(axis=1, keepdims=True), self._rng.normal(size=(m, size)))
+        spread = logits.std(axis=1, keepdims=True)
+        logits = logits / np.where(spread > 0, spread, 1.0) + self._rng.normal(size=(m, 1))
+        p: FloatArray = expit(self.config.exploration * logits)
+        return p
 
     def _regress(self, seen: Sequence[FloatArray], rewards: FloatArray) -> Self:
         """Add trainings to those seen before, and compute the posterior of the credit's weights from all of them."""
@@ -134,6 +150,12 @@ class MaskRegression:
         spread = np.sqrt(np.maximum(((features @ self._covariance) * features).sum(axis=-1), 1e-300))
         p: FloatArray = ndtr(features @ self._mean / spread)
         return p
+
+
+def _pool(features: FloatArray, mask: npt.NDArray[np.bool_]) -> FloatArray:
+    """Sum of (D_i - 1/2) times the features of row i, shape (m, features)."""
+    pooled: FloatArray = np.einsum("mi,mif->mf", mask - 0.5, features)
+    return pooled
 
 
 class RandomFeatures:

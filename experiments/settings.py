@@ -15,6 +15,7 @@ from mixrl_env.observation import DEFAULT_PARTS
 
 AgentName = Literal["reinforce", "mask_regression", "none"]
 PlanKind = Literal["most_probable", "sampled"]
+_AGENT_SETTINGS = ("reinforce", "mask_regression")
 _CHOICES = {"agent": get_args(AgentName), "plan": get_args(PlanKind), "rule": get_args(Rule)}
 
 
@@ -91,11 +92,12 @@ class Settings:
     def of_baseline(self) -> Settings:
         """Only what a baseline depends on, all else at its default: it need not be computed again when MixRL changes."""
         kept = ("dataset", "env_id", "lam", "options", "regressor", "knn_repeats", "final_trainings")
-        return Settings(**{name: getattr(self, name) for name in kept})
+        return Settings(agent="none", **{name: getattr(self, name) for name in kept})
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON can hold them."""
-        return dataclasses.asdict(self)
+        """The settings as JSON can hold them, without those of agents that are not used."""
+        told = dataclasses.asdict(self)
+        return {name: value for name, value in told.items() if name == self.agent or name not in _AGENT_SETTINGS}
 
     def env_settings(self) -> dict[str, Any]:
         """What `gym.make` is told besides the environment's own settings."""

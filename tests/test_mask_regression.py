@@ -86,9 +86,9 @@ def test_same_seed_same_result_and_global_generators_untouched() -> None:
     assert np.abs(learned(Changed(4, noise=0.3), seed=8) - first).max() > 0.01
 
 
-def test_masks_are_fair_coins() -> None:
+def test_without_exploration_masks_are_fair_coins() -> None:
     envs = ToyVectorEnv(4)
-    learned(envs, 4000)
+    learned(envs, 4000, config=MaskRegressionConfig(num_features=50, exploration=0.0))
     masks = np.array([masks for _, masks, _ in envs.history])  # (updates, m, B)
     assert masks.shape == (1000, 4, 8)
     assert set(np.unique(masks)) == {0, 1}
@@ -96,6 +96,44 @@ def test_masks_are_fair_coins() -> None:
     assert np.abs(flat.mean(axis=0) - 0.5).max() < 4 * 0.5 / len(flat) ** 0.5
     correlation = np.corrcoef(np.concatenate([flat[:-1], flat[1:]], axis=1).T)  # of coins of an update and of the next
     assert np.abs(correlation - np.eye(64)).max() < 5 / len(flat) ** 0.5
+
+
+def test_random_policies_select_similar_rows_together() -> None:
+    """Any row is selected half of the time, but two rows the more often together the more alike they are."""
+    envs = ToyVectorEnv(4, num_rows=16)
+    learned(envs, 4000)
+    states = np.concatenate([states for states, _, _ in envs.history])  # (trainings, B, row size)
+    masks = np.concatenate([masks for _, masks, _ in envs.history])
+    assert abs(masks.mean() - 0.5) < 0.02
+    same_option = states[:, 0, 1:].argmax(axis=1) == states[:, 1, 1:].argmax(axis=1)
+    near = np.abs(states[:, 0, 0] - states[:, 1, 0]) < 0.3
+    alike = masks[:, 0] == masks[:, 1]
+    agree = [alike[rows].mean() for rows in (same_option & near, same_option & ~near, ~same_option & ~near)]
+    assert agree[0] > agree[1] + 0.05
+    assert agree[1] > agree[2] + 0.03
+    assert agree[2] > 0.5  # policies differ in how many rows they select
+
+
+def test_random_policies_have_the_logits_that_were_asked_for() -> None:
+    """The logit is exploration times a standardised function of the rows plus a standard normal of the policy's own."""
+    agent = MaskRegression(MaskRegressionConfig(num_features=50, exploration=0.5), seed=0)
+    rows = np.random.default_rng(0).normal(size=(2000, 40, 4)).astype(np.float32)
+    p = agent._random_policies(agent._featurize(rows))
+    logits = np.log(p / (1 - p)) / 0.5
+    np.testing.assert_allclose(logits.std(axis=1), 1, rtol=1e-9)
+    assert abs(logits.mean(axis=1).mean()) < 0.1
+    assert abs(logits.mean(axis=1).std() - 1) < 0.05
+    # Within a policy the logit is linear in the features.
+    many = np.random.default_rng(1).normal(size=(1, 200, 4)).astype(np.float32)  # more rows than features
+    features = agent._featurize(many)
+    logit = np.log(1 / agent._random_policies(features)[0] - 1)
+    weights = np.linalg.lstsq(features[0], logit, rcond=None)[0]
+    np.testing.assert_allclose(features[0] @ weights, logit, atol=1e-8)
+
+
+def test_one_row_a_batch_is_no_trouble() -> None:
+    p = learned(ToyVectorEnv(4, num_rows=1))
+    assert np.isfinite(p).all()
 
 
 @pytest.mark.parametrize(("factor", "exact"), [(2.0**-20, True), (2.0**30, True), (1e-6, False), (1e6, False)])
@@ -238,7 +276,7 @@ def test_every_step_is_told_and_logged(tmp_path: Path) -> None:
         assert metrics["reward/mean"] == pytest.approx(rewards.mean())
         assert metrics["reward/std"] == pytest.approx(rewards.std())
         assert float(row["reward/mean"]) == pytest.approx(rewards.mean())
-        assert metrics["policy/p_mean"] == 0.5
+        assert 0 < metrics["policy/p_mean"] < 1
 
 
 def test_learns_on_a_plain_environment() -> None:
@@ -267,6 +305,9 @@ def test_budgets_that_are_refused(m: int, budget: int, least: str) -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="num_features must be at least 1, got 0"):
         MaskRegressionConfig(num_features=0)
+    for exploration in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="exploration must be a number of at least 0, got"):
+            MaskRegressionConfig(exploration=exploration)
     with pytest.raises(RuntimeError, match="call learn"):
         MaskRegression().probabilities(ROWS)
     with pytest.raises(ValueError, match="SAME_STEP"):

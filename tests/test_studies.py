@@ -84,7 +84,7 @@ def test_with_changes_replaces_fields_and_fields_of_fields() -> None:
         ({"regressor": {"layers": 3}}, "unknown setting regressor.layers; known: regressor.hidden_sizes, "),
         (
             {"mask_regression": {"features": 3}},
-            "unknown setting mask_regression.features; known: mask_regression.num_features$",
+            "unknown setting mask_regression.features; known: mask_regression.num_features, mask_regression.exploration$",
         ),
         ({"reinforce": {"average": 1.5}}, "average must lie"),
         ({"regressor": {"batch_size": 0}}, "batch_size must be"),

@@ -55,8 +55,8 @@ def policies(cell: Cell, probabilities: FloatArray) -> dict[str, list[pd.DataFra
     """What the validation rows may choose from, in words: the plans of each candidate.
 
     Under the rules with a standard error the simplest comes first: mix nothing; mix every pair of rows, where they are not too
-    many; one k for all rows in both distances, as Global kNN has it; options drawn alike; then what was learned: options drawn
-    from the policy for every row, and for those above rising thresholds T.
+    many; one k for all rows in both distances, as Global kNN has it; options drawn alike, of one distance or of both; then what
+    was learned: options drawn from the policy for every row, and for those above rising thresholds T.
     """
     settings, options = cell.settings, best_options(cell.problem, probabilities)
     *some, nothing = threshold_candidates(options["probability"], settings.thresholds)
@@ -73,7 +73,10 @@ def policies(cell: Cell, probabilities: FloatArray) -> dict[str, list[pd.DataFra
         if {NeighborOption("data", k), NeighborOption("label", k)} <= set(cell.problem.options):
             simple[f"k={k}"] = [options[options["space"] != "all"].assign(k=k)]
     if settings.plan == "sampled":
-        simple["all alike"] = sampled_plans(cell, np.full_like(probabilities, 0.5))
+        alike = sampled_plans(cell, np.full_like(probabilities, 0.5))
+        if {"data", "label"} <= set(alike[0]["space"]):
+            simple |= {f"{space} alike": [plan[plan["space"] == space] for plan in alike] for space in ("data", "label")}
+        simple["all alike"] = alike
     return simple | (learned if settings.agent != "none" else {})
 
 
