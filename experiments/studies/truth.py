@@ -123,7 +123,7 @@ def _learned(problem: MixingProblem, groups: dict[str, np.ndarray], settings: Se
         augmented = mixrl.augment(cell)
         policy, plan = (pd.read_csv(Path(folder) / f"{name}.csv") for name in ("policy", "plan"))
     rows: list[Row] = []
-    num_policies = max(plan["policy"].nunique(), 1)
+    num_policies = augmented.choice.split(";")[0].count(" + ") + 1  # "no mixing" has no rows in the plan
     for group, members in groups.items():
         inside = np.flatnonzero(members)
         own = policy[policy["row"].isin(inside)].groupby(["space", "k"])["probability"].mean()
