@@ -50,6 +50,7 @@ def study_tables(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd
                 f"{dataset}: validation MSE of sampled masks, first and last tenth of learning",
                 learning_table(folder, results),
             ),
+            (f"{dataset}: averaged predictions, differences to the first variant", variants_table(results)),
         ]
     return [(title, table) for title, table in tables if len(table)]
 
@@ -92,9 +93,7 @@ def difference_table(results: pd.DataFrame, averaged: bool = False) -> pd.DataFr
         results: stored rows of one dataset.
         averaged: of the mean prediction of a split's final regressors; False takes their mean RMSE, as the paper does.
     """
-    suffix = "_averaged" if averaged else ""
-    by_split = results.groupby(["method", "split_seed"], sort=False)[[f"test_rmse{suffix}", f"val_rmse{suffix}"]].mean()
-    by_split.columns = pd.Index(["test_rmse", "val_rmse"])
+    by_split = _by_split(results, averaged)
     methods = list(results["method"].unique())
     learned = [method for method in methods if method not in BASELINES]
     baselines = [method for method in methods if method in BASELINES and method != BASELINE]
@@ -115,9 +114,7 @@ def deployed_table(results: pd.DataFrame) -> pd.DataFrame:
 
     Empty where no MixRL draws its plans: it then has nothing to average over.
     """
-    single = results.groupby(["method", "split_seed"], sort=False)[["test_rmse", "val_rmse"]].mean()
-    averaged = results.groupby(["method", "split_seed"], sort=False)[["test_rmse_averaged", "val_rmse_averaged"]].mean()
-    averaged.columns = single.columns
+    single, averaged = _by_split(results, averaged=False), _by_split(results, averaged=True)
     rows = []
     sampled = results[results["settings"].str.contains('"plan": "sampled"') & ~results["method"].isin(BASELINES)]
     for method in sampled["method"].unique():
@@ -126,6 +123,26 @@ def deployed_table(results: pd.DataFrame) -> pd.DataFrame:
             if len(ours):
                 rows.append({"Methods": f"{method}, averaged - {other}", **_difference_cells(ours, reference)})
     return pd.DataFrame(rows)
+
+
+def variants_table(results: pd.DataFrame) -> pd.DataFrame:
+    """Every further MixRL of a study against its first, mean predictions on both sides; empty if there is one."""
+    by_split = _by_split(results, averaged=True)
+    first, *others = [method for method in results["method"].unique() if method not in BASELINES] or [""]
+    rows = []
+    for method in others:
+        ours, reference = by_split.loc[method].align(by_split.loc[first], join="inner")
+        if len(ours):
+            rows.append({"Methods": f"{method} - {first}", **_difference_cells(ours, reference)})
+    return pd.DataFrame(rows)
+
+
+def _by_split(results: pd.DataFrame, averaged: bool) -> pd.DataFrame:
+    """Columns test_rmse and val_rmse by method and split: mean over final regressors, or of their mean prediction."""
+    suffix = "_averaged" if averaged else ""
+    by_split = results.groupby(["method", "split_seed"], sort=False)[[f"test_rmse{suffix}", f"val_rmse{suffix}"]].mean()
+    by_split.columns = pd.Index(["test_rmse", "val_rmse"])
+    return by_split
 
 
 def _difference_cells(ours: pd.DataFrame, reference: pd.DataFrame) -> dict[str, str]:

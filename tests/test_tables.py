@@ -13,7 +13,7 @@ from experiments.across import across_tables, never_loses
 from experiments.pages import filled
 from experiments.results import read_results
 from experiments.statistics import paired_difference
-from experiments.tables import accuracy_table, deployed_table, difference_table
+from experiments.tables import accuracy_table, deployed_table, difference_table, variants_table
 
 ROOT = Path(__file__).parent.parent
 STUDY = ROOT / "results" / "no2-default"
@@ -86,6 +86,21 @@ def test_deployed_table_sets_averaged_against_single() -> None:
     theirs = results[results["method"] == "Global kNN"].groupby("split_seed")["test_rmse"].mean()
     table = deployed_table(results).set_index("Methods")["Test RMSE difference"]
     assert table["MixRL, averaged - Global kNN"] == paired_difference(ours.tolist(), theirs.tolist()).text
+
+
+def test_variants_are_compared_with_the_first() -> None:
+    results = some_results()
+    assert variants_table(results).empty  # one MixRL has nobody to be compared with
+    results.loc[results["method"] == "Global kNN", "method"] = "another"  # comes before MixRL
+    table = variants_table(results)
+    assert table["Methods"].tolist() == ["MixRL - another"]
+    ours, first = (
+        results[results["method"] == name].groupby("split_seed")["test_rmse_averaged"].mean() for name in ("MixRL", "another")
+    )
+    assert table["Test RMSE difference"].item() == paired_difference(ours.tolist(), first.tolist()).text
+    assert table["Splits won (test)"].item() == f"{(ours < first).sum()} of 4"
+    late = results[(results["method"] != "MixRL") | (results["split_seed"] > 1)]  # an interrupted study
+    assert variants_table(late)["Splits won (test)"].item().endswith("of 2")
 
 
 def test_across_datasets_against_loops() -> None:
