@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from experiments.methods import BASELINES
+from experiments.methods import REFERENCES
 from experiments.statistics import BASELINE, paired_difference
 
 _SAFE = (BASELINE, "Global kNN")
@@ -61,7 +61,7 @@ def never_loses(results: pd.DataFrame) -> pd.DataFrame:
         best = min(safe, key=lambda method: float(by_method[method].mean()))
         repeats = rows[rows["method"] == best].groupby("split_seed")["test_rmse"]
         noise = float(np.sqrt(repeats.var(ddof=1).mean()))
-        for method in (name for name in rows["method"].unique() if name not in BASELINES):
+        for method in (name for name in rows["method"].unique() if name not in REFERENCES):
             ours, reference = by_method[method].align(by_method[best], join="inner")
             difference = paired_difference(ours.tolist(), reference.tolist())
             within = "" if np.isnan(difference.high) else "yes" if difference.high <= noise else "no"

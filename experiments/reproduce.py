@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from experiments.evaluation import final_scores
-from experiments.methods import BASELINES, Cell, method_of
+from experiments.methods import REFERENCES, Cell, method_of
 from experiments.results import ResultStore, cell_folder, slug
 from experiments.study import Study
 from mixrl_env import MixRLEnv
@@ -52,7 +52,7 @@ def run_study(store: ResultStore, study: Study, console: Console) -> None:
                 env = gym.make(settings.env_id, split_seed=split_seed, **settings.env_settings() | {"pretrained": False})
                 assert isinstance(env.unwrapped, MixRLEnv)
                 folder = cell_folder(store.folder, dataset, split_seed)
-                if len([other for other in study.methods if other not in BASELINES]) > 1 and name not in BASELINES:
+                if len([other for other in study.methods if other not in REFERENCES]) > 1 and name not in REFERENCES:
                     folder = folder / slug(name)
                 folder.mkdir(parents=True, exist_ok=True)
                 rows = _run_cell(name, Cell(env.unwrapped.problem, settings, split_seed, folder, report))

@@ -44,9 +44,9 @@ class Settings:
         plan: "most_probable" options of every row, as in the paper; "sampled" draws one plan from the policy for each final
             regressor.
         thresholds: how many thresholds T to try between everything and nothing.
-        rule: how the threshold is chosen; see `mixrl_env.augmentation.choose_plan`.
+        rule: how the threshold is chosen; see `mixrl_env.augmentation.choose_sets`.
         tuning_repeats: trainings for every threshold T.
-        knn_repeats: trainings for every k of Global kNN.
+        knn_repeats: trainings for every k of Global kNN, and for every candidate of its peers.
         final_trainings: regressors trained on the augmented set (5 in Sec. 4).
 
     Raises:

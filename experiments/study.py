@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.methods import BASELINES
+from experiments.methods import BASELINES, REFERENCES
 from experiments.settings import PRESETS, Settings, with_changes
 from experiments.studies.checks import check_names, check_seeds
 from mixrl_env.datasets import dataset_names
@@ -42,8 +42,9 @@ class Study:
 def read_study(path: Path, told: Mapping[str, Any]) -> Study:
     """A study from a TOML file.
 
-    Keys: preset (of `experiments.settings.PRESETS`), datasets, splits (a list of seeds), baselines (all if left out), settings
-    (changes to the preset, for all methods), and variants (name -> further changes; the preset's own MixRL if left out).
+    Keys: preset (of `experiments.settings.PRESETS`), datasets, splits (a list of seeds), baselines (of
+    `experiments.methods.REFERENCES`; `BASELINES` if left out), settings (changes to the preset, for all methods), and variants
+    (name -> further changes; the preset's own MixRL if left out).
 
     Raises:
         ValueError: for an unknown key, preset, dataset, baseline or setting, or a bad value.
@@ -59,14 +60,14 @@ def _parsed(name: str, told: Mapping[str, Any]) -> Study:
     baselines = told.get("baselines", list(BASELINES))
     check_names("key", list(told), _KEYS)
     check_names("preset", [preset], list(PRESETS))
-    check_names("baseline", baselines, list(BASELINES))
+    check_names("baseline", baselines, list(REFERENCES))
     check_seeds("splits", splits)
     base = with_changes(PRESETS[preset], told.get("settings", {}))
     datasets = [base.dataset] if datasets is None else datasets
     check_names("dataset", datasets, dataset_names())
     methods = dict.fromkeys(baselines, base.of_baseline())
     for variant, changes in told.get("variants", {base.mixrl_name: {}}).items():
-        if variant in BASELINES:
+        if variant in REFERENCES:
             raise ValueError(f"a variant cannot be called {variant!r}, which is a baseline")
         methods[variant] = replace(with_changes(base, changes), mixrl_name=variant)
     return Study(name, tuple(datasets), tuple(splits), methods)

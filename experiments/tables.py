@@ -12,7 +12,7 @@ from rich.table import Table
 from scipy import stats
 
 from experiments.across import across_tables
-from experiments.methods import BASELINES
+from experiments.methods import REFERENCES
 from experiments.paper import TABLE_2
 from experiments.results import cell_folder, read_results
 from experiments.statistics import BASELINE, Difference, paired_difference
@@ -95,8 +95,8 @@ def difference_table(results: pd.DataFrame, averaged: bool = False) -> pd.DataFr
     """
     by_split = _by_split(results, averaged)
     methods = list(results["method"].unique())
-    learned = [method for method in methods if method not in BASELINES]
-    baselines = [method for method in methods if method in BASELINES and method != BASELINE]
+    learned = [method for method in methods if method not in REFERENCES]
+    baselines = [method for method in methods if method in REFERENCES and method != BASELINE]
     pairs = [(method, BASELINE) for method in (*baselines, *learned) if BASELINE in methods]
     pairs += [(method, baseline) for method in learned for baseline in baselines]
     rows = []
@@ -116,9 +116,9 @@ def deployed_table(results: pd.DataFrame) -> pd.DataFrame:
     """
     single, averaged = _by_split(results, averaged=False), _by_split(results, averaged=True)
     rows = []
-    sampled = results[results["settings"].str.contains('"plan": "sampled"') & ~results["method"].isin(BASELINES)]
+    sampled = results[results["settings"].str.contains('"plan": "sampled"') & ~results["method"].isin(REFERENCES)]
     for method in sampled["method"].unique():
-        for other in (baseline for baseline in BASELINES if baseline in set(results["method"])):
+        for other in (baseline for baseline in REFERENCES if baseline in set(results["method"])):
             ours, reference = averaged.loc[method].align(single.loc[other], join="inner")
             if len(ours):
                 rows.append({"Methods": f"{method}, averaged - {other}", **_difference_cells(ours, reference)})
@@ -128,7 +128,7 @@ def deployed_table(results: pd.DataFrame) -> pd.DataFrame:
 def variants_table(results: pd.DataFrame) -> pd.DataFrame:
     """Every further MixRL of a study against its first, mean predictions on both sides; empty if there is one."""
     by_split = _by_split(results, averaged=True)
-    first, *others = [method for method in results["method"].unique() if method not in BASELINES] or [""]
+    first, *others = [method for method in results["method"].unique() if method not in REFERENCES] or [""]
     rows = []
     for method in others:
         ours, reference = by_split.loc[method].align(by_split.loc[first], join="inner")

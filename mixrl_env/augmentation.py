@@ -15,7 +15,9 @@ from mixrl_env.problem import MixingProblem
 from mixrl_env.regressor import fit_regressors
 
 Rule = Literal["lowest", "one_standard_error", "average"]
-"""How `choose_plan` chooses."""
+"""How `choose_sets` chooses."""
+TrainingSet = tuple[FloatArray, FloatArray]
+"""Standardised features (n, d) and labels (n, e) in their own units."""
 
 _SMALLEST = 1e-12  # keeps odds finite
 _STREAM = 0  # keeps the random numbers of a choice apart from those of whatever else is trained with the same seed
@@ -103,15 +105,14 @@ class PlanChoice:
 
     Attributes:
         kept: indices of the chosen candidates; one of them unless the rule is "average".
-        sets: augmented training sets, standardised features (n, d) and labels (n, e): the first plan of each kept candidate,
-            then the second of each, and so on.
+        sets: augmented training sets: the first of each kept candidate, then the second of each, and so on.
         val_rmse: validation RMSE of every candidate and repeat, shape (number of candidates, repeats), label units.
         num_rows: mean rows of every candidate's augmented sets.
         trainings: regressors trained to choose.
     """
 
     kept: list[int]
-    sets: list[tuple[FloatArray, FloatArray]]
+    sets: list[TrainingSet]
     val_rmse: FloatArray
     num_rows: list[float]
     trainings: int
@@ -124,14 +125,33 @@ def choose_plan(
     seed: int,
     rule: Rule = "lowest",
 ) -> PlanChoice:
-    """Train regressors from scratch to the early stop on every candidate's augmented sets, and choose one candidate.
+    """The augmented sets of the plans that the validation rows speak for; see `choose_sets`.
+
+    Args:
+        problem: data, neighbours and regressor.
+        candidates: each a list of plans as from `best_options` or `sample_options`.
+        repeats: trainings a candidate.
+        seed: of lambda, where it is drawn, and of the trainings.
+        rule: as there.
+    """
+    sets = [[augment(problem, plan, np.random.default_rng([seed, p])) for p, plan in enumerate(plans)] for plans in candidates]
+    return choose_sets(problem, sets, repeats, seed, rule)
+
+
+def choose_sets(
+    problem: MixingProblem,
+    candidates: Sequence[Sequence[TrainingSet]],
+    repeats: int,
+    seed: int,
+    rule: Rule = "lowest",
+) -> PlanChoice:
+    """Train regressors from scratch to the early stop on every candidate's sets, and choose one candidate.
 
     Repeat r uses the same random numbers for every candidate, so that they are compared on equal terms.
 
     Args:
-        problem: data, neighbours and regressor.
-        candidates: each a list of plans as from `best_options` or `sample_options`; repeat r trains on plan r modulo their
-            number.
+        problem: validation rows and regressor.
+        candidates: each a list of training sets; repeat r trains on set r modulo their number.
         repeats: trainings a candidate.
         seed: of the trainings.
         rule: "lowest": the lowest mean validation loss wins, of equal ones the first. "one_standard_error": the first
@@ -139,23 +159,22 @@ def choose_plan(
             than one standard error of the difference over the validation rows; list the simplest candidate first. "average":
             all such candidates, the best first, because the validation rows cannot tell between them.
     """
-    sets = [[augment(problem, plan, np.random.default_rng([seed, p])) for p, plan in enumerate(plans)] for plans in candidates]
-    jobs = [plans[repeat % len(plans)] for plans in sets for repeat in range(repeats)]
-    rngs = [np.random.default_rng([_STREAM, seed, repeat]) for _ in sets for repeat in range(repeats)]
+    jobs = [sets[repeat % len(sets)] for sets in candidates for repeat in range(repeats)]
+    rngs = [np.random.default_rng([_STREAM, seed, repeat]) for _ in candidates for repeat in range(repeats)]
     y_val = problem.data.y_val
     fitted = fit_regressors(jobs, problem.x_val, y_val, problem.config.regressor, rngs)
     # A diverged training never wins.
-    val_loss = np.where(fitted.diverged, np.inf, fitted.val_loss).reshape(len(sets), repeats)
+    val_loss = np.where(fitted.diverged, np.inf, fitted.val_loss).reshape(len(candidates), repeats)
     kept = [int(np.argmin(val_loss.mean(axis=1)))]
     if rule != "lowest" and len(y_val) > 1:
-        averaged = fitted.predict(problem.x_val).reshape(len(sets), repeats, *y_val.shape).mean(axis=1)
+        averaged = fitted.predict(problem.x_val).reshape(len(candidates), repeats, *y_val.shape).mean(axis=1)
         errors = np.square(averaged - y_val).mean(axis=2)  # (candidates, n_val)
         errors[~np.isfinite(val_loss).all(axis=1)] = np.inf
         kept = within_one_standard_error(errors)
         kept = kept[:1] if rule == "one_standard_error" else sorted(kept, key=lambda index: float(errors[index].mean()))
-    most = max(len(sets[candidate]) for candidate in kept)
-    dealt = [sets[candidate][plan % len(sets[candidate])] for plan in range(most) for candidate in kept]
-    num_rows = [float(np.mean([len(x) for x, _ in plans])) for plans in sets]
+    most = max(len(candidates[index]) for index in kept)
+    dealt = [candidates[index][one % len(candidates[index])] for one in range(most) for index in kept]
+    num_rows = [float(np.mean([len(x) for x, _ in sets])) for sets in candidates]
     return PlanChoice(kept, dealt, np.sqrt(val_loss), num_rows, len(jobs))
 
 

@@ -1,8 +1,8 @@
-"""One file per method of Table 2; all are called alike."""
+"""One file per method of Table 2, and one for each of its peers; all are called alike."""
 
 from collections.abc import Callable
 
-from experiments.methods import global_knn, mixrl, no_augmentation, original_mixup
+from experiments.methods import ada, ada_mixup, c_mixup, global_knn, local_mixup, mixrl, no_augmentation, original_mixup
 from experiments.methods.base import Augmented, Cell
 
 BASELINES: dict[str, Callable[[Cell], Augmented]] = {
@@ -10,11 +10,23 @@ BASELINES: dict[str, Callable[[Cell], Augmented]] = {
     "Original Mixup": original_mixup.augment,
     "Global kNN": global_knn.augment,
 }
+"""What every study compares with unless it names its baselines."""
+
+PEERS: dict[str, Callable[[Cell], Augmented]] = {
+    "AdaMixUp": ada_mixup.augment,
+    "C-Mixup": c_mixup.augment,
+    "Local Mixup": local_mixup.augment,
+    "Anchor Data Augmentation": ada.augment,
+}
+"""Further baselines, for the studies that name them."""
+
+REFERENCES = BASELINES | PEERS
+"""Every method but MixRL."""
 
 
 def method_of(name: str) -> Callable[[Cell], Augmented]:
     """The method by the name that the tables print; every other name is a MixRL with settings of its own."""
-    return BASELINES.get(name, mixrl.augment)
+    return REFERENCES.get(name, mixrl.augment)
 
 
-__all__ = ["BASELINES", "Augmented", "Cell", "method_of"]
+__all__ = ["BASELINES", "PEERS", "REFERENCES", "Augmented", "Cell", "method_of"]

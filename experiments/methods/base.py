@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.settings import Settings
 from mixrl_env import MixingProblem
-from mixrl_env.data import FloatArray
+from mixrl_env.augmentation import TrainingSet
 
 Report = Callable[[int, int, str], None]
 """Called with inner trainings done, inner trainings in all, and a few words."""
@@ -44,7 +44,7 @@ class Augmented:
         choice: what was chosen on the validation rows, in words.
     """
 
-    sets: Sequence[tuple[FloatArray, FloatArray]]
+    sets: Sequence[TrainingSet]
     trainings: int = 0
     choice: str = ""
 

@@ -1,0 +1,46 @@
+"""Local Mixup: only rows that are close in their features are mixed (Baena et al., 2022), threshold variant."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.distance import pdist
+
+from experiments.methods.base import Augmented, Cell
+from experiments.methods.candidates import generators, keep_best, with_mixed
+from mixrl_env.data import FloatArray, IntArray
+from mixrl_env.mixing import draw_lam
+
+SHARES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+"""Of all pairs, those within the radius; 1 is Original Mixup."""
+
+
+def augment(cell: Cell) -> Augmented:
+    """The training rows and one mixed row for each pair within a radius, with the lambda of the settings.
+
+    A pair counts fully within the radius and not at all beyond it: its weight in the original's loss is whether it is in the
+    set. The original mixes anew in every minibatch; here each pair has one lambda, as in Original Mixup. The validation rows
+    choose the radius among the quantiles `SHARES` of the distances between training rows.
+    """
+    problem = cell.problem
+    radii = np.quantile(pdist(problem.x_train), SHARES, method="inverted_cdf")
+    candidates = {}
+    for share, radius in zip(SHARES, radii, strict=True):
+        i, j = pairs_within(problem.x_train, float(radius))
+        lam = draw_lam(problem.config.lam, len(i), generators(cell)[0])
+        candidates[f"radius={radius:.3g} ({100 * share:g}% of the pairs)"] = [with_mixed(problem, i, j, lam)]
+    return keep_best(cell, "local_mixup.csv", candidates)
+
+
+def pairs_within(x: FloatArray, radius: float) -> tuple[IntArray, IntArray]:
+    """All pairs i < j of rows whose Euclidean distance is at most the radius.
+
+    Args:
+        x: features, shape (n, d).
+        radius: in the units of the features; equal rows are within any.
+
+    Returns:
+        i and j, each of shape (p,), ordered by i, then j.
+    """
+    i, j = np.triu_indices(len(x), k=1)  # the order of pdist
+    close = pdist(x) <= radius
+    return i[close], j[close]
