@@ -15,6 +15,7 @@ from experiments.benchmark.learning import VARIANTS, read_learning, run_learning
 from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
 from experiments.figures import draw_idea
+from experiments.optics import bundle_indices, draw_reference, residuals_table
 from experiments.pages import draw_stored, fill_page, tables_of
 from experiments.reproduce import run_study
 from experiments.results import ResultStore, cell_folder
@@ -22,6 +23,7 @@ from experiments.studies.cells import run_cells
 from experiments.studies.kinds import COMPARE, cell_study, keep_settings, read_toml
 from experiments.study import Study, read_study
 from experiments.tables import to_markdown, to_rich
+from mixrl_env.datasets.thin_film import materials
 
 ResultsFolder = Annotated[Path, tyro.conf.Positional]
 
@@ -173,9 +175,22 @@ def idea(out: Path = Path("docs/idea.png")) -> None:
     print(draw_idea(out))
 
 
+def optics(out: Path = Path("docs/thin_film.png"), bundle: bool = False) -> None:
+    """Compare the thin-film simulator with what is known of the DACON table: a table of residuals and a picture.
+
+    Args:
+        out: the picture to write.
+        bundle: first write the chosen refractive indices anew into mixrl_env/datasets/thin_film_indices.csv.
+    """
+    if bundle:
+        print(bundle_indices())
+    print(to_markdown(residuals_table()))
+    print(draw_reference(materials(), out))
+
+
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = {verb.__name__: verb for verb in (reproduce, study, tables, figures, pages, benchmark, idea)}
+    verbs = {verb.__name__: verb for verb in (reproduce, study, tables, figures, pages, benchmark, idea, optics)}
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="python -m experiments", description=__doc__)
     except (ValueError, OSError) as error:

@@ -6,6 +6,8 @@ from typing import Any
 
 import gymnasium as gym
 
+_DEEP = {"hidden_sizes": [2048, 1024, 512, 256], "layer_norm": True, "learning_rate": 1e-4, "batch_size": 128}
+
 # Sec. 4 and App. B.1: options, C, and the regressor; what is not named here is the default of ProblemConfig.
 PAPER_SETTINGS: dict[str, dict[str, Any]] = {
     "MixRL-NO2-v0": {
@@ -14,6 +16,20 @@ PAPER_SETTINGS: dict[str, dict[str, Any]] = {
         "lam": 0.5,
         "reward_scale": 2.0,
         "regressor": {"hidden_sizes": [512, 256], "learning_rate": 1e-4, "batch_size": 32},
+    },
+    "MixRL-Synthetic-v0": {
+        "data": "synthetic",
+        "options": [[space, k] for space in ("data", "label") for k in range(1, 33)],
+        "lam": 0.5,
+        "reward_scale": 0.001,
+        "regressor": _DEEP,
+    },
+    "MixRL-Product-v0": {
+        "data": "product",  # a stand-in: the paper's table is proprietary
+        "options": [[space, k] for space in ("data", "label") for k in range(10, 271, 10)],
+        "lam": 0.5,
+        "reward_scale": 0.5,
+        "regressor": _DEEP,
     },
 }
 

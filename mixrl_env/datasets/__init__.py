@@ -9,9 +9,12 @@ from mixrl_env.data import RegressionData
 from mixrl_env.datasets.known import KNOWN, load_known
 from mixrl_env.datasets.no2 import load_no2
 from mixrl_env.datasets.tables import TABLES, load_table
+from mixrl_env.datasets.thin_film import load_product, load_synthetic
 
 _LOADERS: dict[str, Callable[[int], RegressionData]] = {
     "no2": load_no2,
+    "synthetic": load_synthetic,
+    "product": load_product,
     **{name: partial(load_known, name) for name in KNOWN},
     **{name: partial(load_table, name) for name in TABLES},
 }
@@ -23,7 +26,10 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def load_dataset(name: str, split_seed: int = 0) -> RegressionData:
-    """Load a dataset with a random split into training, validation and test rows: the paper's no2, and others of our own.
+    """Load a dataset with a random split into training, validation and test rows: the paper's, and others of our own.
+
+    The table behind synthetic is simulated; `mixrl_env.datasets.dacon.load_dacon` reads the real one from a file. product is a
+    stand-in for the paper's, which is proprietary.
 
     Args:
         name: one of `dataset_names()`.
