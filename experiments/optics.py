@@ -16,6 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import mixrl_env.datasets
+from experiments.figures import save_figure
 from mixrl_env.data import FloatArray
 from mixrl_env.datasets.thin_film import NOISE, Materials, reflectance
 
@@ -136,5 +137,4 @@ def draw_reference(indices: Materials, path: Path) -> Path:
     axes.set(xlabel="Point of the spectrum (780 nm on the left, 285.6 nm on the right)", ylabel="Reflectance", ylim=(0, 1))
     axes.legend(title="Layers 1 to 4 in nm", fontsize="small", title_fontsize="small")
     axes.set_title("Simulated (lines) and DACON (dots)", fontsize="medium")
-    figure.savefig(path, dpi=120)
-    return path
+    return save_figure(figure, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,14 +99,7 @@ def difference_table(results: pd.DataFrame, averaged: bool = False) -> pd.DataFr
     baselines = [method for method in methods if method in REFERENCES and method != BASELINE]
     pairs = [(method, BASELINE) for method in (*baselines, *learned) if BASELINE in methods]
     pairs += [(method, baseline) for method in learned for baseline in baselines]
-    rows = []
-    for method, other in pairs:
-        # Splits that both have: an interrupted study is still readable.
-        ours, reference = by_split.loc[method].align(by_split.loc[other], join="inner")
-        if not len(ours):
-            continue
-        rows.append({"Methods": f"{method} - {other}", **_difference_cells(ours, reference)})
-    return pd.DataFrame(rows)
+    return _differences((f"{method} - {other}", by_split[method], by_split[other]) for method, other in pairs)
 
 
 def deployed_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -115,45 +108,51 @@ def deployed_table(results: pd.DataFrame) -> pd.DataFrame:
     Empty where no MixRL draws its plans: it then has nothing to average over.
     """
     single, averaged = _by_split(results, averaged=False), _by_split(results, averaged=True)
-    rows = []
     sampled = results[results["settings"].str.contains('"plan": "sampled"') & ~results["method"].isin(REFERENCES)]
-    for method in sampled["method"].unique():
-        for other in (baseline for baseline in REFERENCES if baseline in set(results["method"])):
-            ours, reference = averaged.loc[method].align(single.loc[other], join="inner")
-            if len(ours):
-                rows.append({"Methods": f"{method}, averaged - {other}", **_difference_cells(ours, reference)})
-    return pd.DataFrame(rows)
+    baselines = [baseline for baseline in REFERENCES if baseline in set(results["method"])]
+    return _differences(
+        (f"{method}, averaged - {other}", averaged[method], single[other])
+        for method in sampled["method"].unique()
+        for other in baselines
+    )
 
 
 def variants_table(results: pd.DataFrame) -> pd.DataFrame:
     """Every further MixRL of a study against its first, mean predictions on both sides; empty if there is one."""
     by_split = _by_split(results, averaged=True)
     first, *others = [method for method in results["method"].unique() if method not in REFERENCES] or [""]
-    rows = []
-    for method in others:
-        ours, reference = by_split.loc[method].align(by_split.loc[first], join="inner")
-        if len(ours):
-            rows.append({"Methods": f"{method} - {first}", **_difference_cells(ours, reference)})
-    return pd.DataFrame(rows)
+    return _differences((f"{method} - {first}", by_split[method], by_split[first]) for method in others)
 
 
-def _by_split(results: pd.DataFrame, averaged: bool) -> pd.DataFrame:
-    """Columns test_rmse and val_rmse by method and split: mean over final regressors, or of their mean prediction."""
+def _by_split(results: pd.DataFrame, averaged: bool) -> dict[str, pd.DataFrame]:
+    """Of each method test_rmse and val_rmse by split: mean over final regressors, or of their mean prediction."""
     suffix = "_averaged" if averaged else ""
-    by_split = results.groupby(["method", "split_seed"], sort=False)[[f"test_rmse{suffix}", f"val_rmse{suffix}"]].mean()
-    by_split.columns = pd.Index(["test_rmse", "val_rmse"])
-    return by_split
-
-
-def _difference_cells(ours: pd.DataFrame, reference: pd.DataFrame) -> dict[str, str]:
-    test = paired_difference(ours["test_rmse"].tolist(), reference["test_rmse"].tolist())
-    val = paired_difference(ours["val_rmse"].tolist(), reference["val_rmse"].tolist())
+    columns = {f"{part}_rmse{suffix}": f"{part}_rmse" for part in ("test", "val")}
     return {
-        "Test RMSE difference": test.text,
-        "Percent": f"{100 * test.mean / reference['test_rmse'].mean():+.1f}%",
-        "Val. RMSE difference": val.text,
-        "Splits won (test)": f"{int((ours['test_rmse'] < reference['test_rmse']).sum())} of {len(ours)}",
+        str(method): rows.groupby("split_seed", sort=False)[list(columns)].mean().rename(columns=columns)
+        for method, rows in results.groupby("method", sort=False)
     }
+
+
+def _differences(pairs: Iterable[tuple[str, pd.DataFrame, pd.DataFrame]]) -> pd.DataFrame:
+    """One row for each pair, from its name and what `_by_split` has of either side, over the splits that both have."""
+    rows = []
+    for name, ours, reference in pairs:
+        ours, reference = ours.align(reference, join="inner")  # an interrupted study is still readable
+        if not len(ours):
+            continue
+        test = paired_difference(ours["test_rmse"].tolist(), reference["test_rmse"].tolist())
+        val = paired_difference(ours["val_rmse"].tolist(), reference["val_rmse"].tolist())
+        rows.append(
+            {
+                "Methods": name,
+                "Test RMSE difference": test.text,
+                "Percent": f"{100 * test.mean / reference['test_rmse'].mean():+.1f}%",
+                "Val. RMSE difference": val.text,
+                "Splits won (test)": f"{int((ours['test_rmse'] < reference['test_rmse']).sum())} of {len(ours)}",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def learning_table(folder: Path, results: pd.DataFrame) -> pd.DataFrame:
