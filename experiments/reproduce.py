@@ -49,7 +49,8 @@ def run_study(store: ResultStore, study: Study, console: Console) -> None:
 
                 settings = replace(study.methods[name], dataset=dataset)
                 # Rewards start anew in the environments; the problem that plans are judged on needs no pre-trained state.
-                env = gym.make(settings.env_id, split_seed=split_seed, **settings.env_settings() | {"pretrained": False})
+                own = settings.env_settings() | {"data": settings.load_data(split_seed), "pretrained": False}
+                env = gym.make(settings.env_id, **own)
                 assert isinstance(env.unwrapped, MixRLEnv)
                 folder = cell_folder(store.folder, dataset, split_seed)
                 if len([other for other in study.methods if other not in REFERENCES]) > 1 and name not in REFERENCES:

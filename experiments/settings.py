@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from agents import MaskRegressionConfig, ReinforceConfig
-from mixrl_env import RegressorConfig
+from mixrl_env import RegressionData, RegressorConfig, load_dataset
 from mixrl_env.augmentation import Rule
 from mixrl_env.mixing import MixRatio
 from mixrl_env.observation import DEFAULT_PARTS
@@ -28,6 +28,7 @@ class Settings:
         env_id: the environment with the paper's settings for that dataset; "MixRL-v0" for a dataset the paper has not.
         mixrl_name: what the tables call the MixRL of this preset.
         lam: the mix ratio; see `mixrl_env.ProblemConfig`.
+        train_rows, val_rows: use only the first so many training or validation rows of the split; None is all.
         options: the list N; None is the environment's own.
         observe: what the agent sees of a row; see `mixrl_env.ProblemConfig`.
         pretrained: whether rewards start from a pre-trained state; see `mixrl_env.ProblemConfig`.
@@ -47,6 +48,7 @@ class Settings:
         rule: how the threshold is chosen; see `mixrl_env.augmentation.choose_sets`.
         tuning_repeats: trainings for every threshold T.
         knn_repeats: trainings for every k of Global kNN, and for every candidate of its peers.
+        knn_trials: how many k Bayesian optimisation tries for Global kNN; None tries every k of N.
         final_trainings: regressors trained on the augmented set (5 in Sec. 4).
 
     Raises:
@@ -57,6 +59,8 @@ class Settings:
     env_id: str = "MixRL-NO2-v0"
     mixrl_name: str = "MixRL"
     lam: MixRatio = 0.5
+    train_rows: int | None = None
+    val_rows: int | None = None
     options: tuple[tuple[str, int], ...] | None = None
     observe: tuple[str, ...] = DEFAULT_PARTS
     pretrained: bool = False
@@ -74,6 +78,7 @@ class Settings:
     rule: Rule = "lowest"
     tuning_repeats: int = 2
     knn_repeats: int = 2
+    knn_trials: int | None = None
     final_trainings: int = 5
 
     def __post_init__(self) -> None:
@@ -84,6 +89,10 @@ class Settings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("train_rows", "val_rows", "knn_trials"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be left out or a whole number of at least 1, got {value!r}")
         if not isinstance(self.held_back, int | float) or not 0 <= self.held_back < 1:
             raise ValueError(f"held_back must lie in [0, 1), got {self.held_back!r}")
         if self.folds > 1 and self.agent != "mask_regression":
@@ -91,13 +100,21 @@ class Settings:
 
     def of_baseline(self) -> Settings:
         """Only what a baseline depends on, all else at its default: it need not be computed again when MixRL changes."""
-        kept = ("dataset", "env_id", "lam", "options", "regressor", "knn_repeats", "final_trainings")
-        return Settings(agent="none", **{name: getattr(self, name) for name in kept})
+        kept = ("dataset", "env_id", "lam", "train_rows", "val_rows", "options", "regressor", "knn_repeats", "knn_trials")
+        return Settings(agent="none", final_trainings=self.final_trainings, **{name: getattr(self, name) for name in kept})
 
     def as_dict(self) -> dict[str, Any]:
-        """The settings as JSON can hold them, without those of agents that are not used."""
-        told = dataclasses.asdict(self)
+        """The settings as JSON can hold them, without what is left at None and without those of agents that are not used."""
+        told = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         return {name: value for name, value in told.items() if name == self.agent or name not in _AGENT_SETTINGS}
+
+    def load_data(self, split_seed: int) -> RegressionData:
+        """The dataset on a split.
+
+        Raises:
+            ValueError: if there are fewer rows than train_rows or val_rows.
+        """
+        return load_dataset(self.dataset, split_seed).first_rows(self.train_rows, self.val_rows)
 
     def env_settings(self) -> dict[str, Any]:
         """What `gym.make` is told besides the environment's own settings."""

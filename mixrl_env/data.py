@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -126,6 +126,20 @@ class RegressionData:
         order = np.random.default_rng(split_seed).permutation(len(x))
         train, val, test = np.split(order[: sum(sizes)], np.cumsum(sizes)[:2])
         return cls(x[train], y[train], x[val], y[val], x[test] if sizes[2] else None, y[test] if sizes[2] else None, **names)
+
+    def first_rows(self, train: int | None = None, val: int | None = None) -> RegressionData:
+        """The same task with the first so many training and validation rows; None keeps all, test rows stay.
+
+        Raises:
+            ValueError: for more rows than there are, or too few for a task.
+        """
+        for part, count in (("train", train), ("val", val)):
+            have = len(getattr(self, f"x_{part}"))
+            if count is not None and not 1 <= count <= have:
+                raise ValueError(f"cannot take {count} {part} rows: {self.name} has {have}")
+        return replace(
+            self, x_train=self.x_train[:train], y_train=self.y_train[:train], x_val=self.x_val[:val], y_val=self.y_val[:val]
+        )
 
     @cached_property
     def x_scaler(self) -> StandardScaler:

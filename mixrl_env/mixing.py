@@ -9,30 +9,39 @@ import numpy.typing as npt
 
 from mixrl_env.data import FloatArray, IntArray
 
-MixRatio = float | tuple[str, float]
-"""A fixed lambda in [0, 1], or ("beta", alpha) to draw lambda ~ Beta(alpha, alpha) anew for every pair."""
+MixRatio = float | tuple[str, float] | FloatArray
+"""A fixed lambda in [0, 1]; ("beta", alpha) to draw lambda ~ Beta(alpha, alpha) anew for every pair; or an array (n, n) with the
+lambda of every pair (i, j) of training rows, as AdaMixUp learns them (App. B.4)."""
 
 
 def check_ratio(lam: MixRatio | Sequence[object]) -> MixRatio:
-    """The mix ratio, checked.
+    """The mix ratio, checked; an array is copied and cannot be written to.
 
     Raises:
-        ValueError: if it is neither a number in [0, 1] nor ("beta", alpha) with alpha > 0.
+        ValueError: if it is neither a number in [0, 1], nor ("beta", alpha) with alpha > 0, nor a square array in [0, 1].
     """
+    if isinstance(lam, np.ndarray):
+        if lam.ndim != 2 or lam.shape[0] != lam.shape[1] or not ((lam >= 0) & (lam <= 1)).all():
+            raise ValueError(f"lam as an array must have shape (n_train, n_train) and lie in [0, 1], got shape {lam.shape}")
+        own = lam.astype(np.float64)
+        own.setflags(write=False)
+        return own
     if isinstance(lam, int | float) and not isinstance(lam, bool) and 0 <= lam <= 1:
         return float(lam)
     if isinstance(lam, tuple | list) and len(lam) == 2 and lam[0] == "beta":
         alpha = lam[1]
         if isinstance(alpha, int | float) and not isinstance(alpha, bool) and 0 < alpha < np.inf:
             return ("beta", float(alpha))
-    raise ValueError(f"lam must be a number in [0, 1] or ('beta', alpha) with alpha > 0, got {lam!r}")
+    raise ValueError(f"lam must be a number in [0, 1], ('beta', alpha) with alpha > 0, or an array, got {lam!r}")
 
 
-def draw_lam(lam: MixRatio, num_pairs: int, rng: np.random.Generator) -> FloatArray:
-    """One lambda for each pair, shape (num_pairs,); the generator is used only for a Beta ratio."""
+def draw_lam(lam: MixRatio, i: IntArray, j: IntArray, rng: np.random.Generator) -> FloatArray:
+    """One lambda for each pair of rows (i, j), arrays of shape (p,); the generator is used only for a Beta ratio."""
     if isinstance(lam, tuple):
-        return rng.beta(lam[1], lam[1], size=num_pairs)
-    return np.full(num_pairs, lam)
+        return rng.beta(lam[1], lam[1], size=len(i))
+    if isinstance(lam, np.ndarray):
+        return lam[i, j]
+    return np.full(len(i), lam)
 
 
 def mix(

@@ -28,7 +28,7 @@ class ProblemConfig:
         options: the list N of (space, k).
         observe: the parts of an observation row: "x", "y" and "option" as in the paper, and "distances", ours; see
             `mixrl_env.observation.RowObserver`.
-        lam: mix ratio lambda: a number in [0, 1], or ("beta", alpha).
+        lam: mix ratio lambda: a number in [0, 1], ("beta", alpha), or an array (n_train, n_train) with one for every pair.
         batch_rows: B, training rows in a batch; None is the whole training set, as in the paper.
         reward_scale: C; the reward is -C times the validation loss.
         regressor: network and training of f_phi, up to the early stop.
@@ -140,7 +140,8 @@ class MixingProblem:
         diverged_loss: what a diverged training is charged.
 
     Raises:
-        ValueError: if an option or the batch needs more training rows than there are, or the pre-training diverges.
+        ValueError: if an option or the batch needs more training rows than there are, lam is an array of another size, or the
+            pre-training diverges.
     """
 
     def __init__(self, data: RegressionData, config: ProblemConfig) -> None:
@@ -149,6 +150,8 @@ class MixingProblem:
         self.num_rows = n_train if config.batch_rows is None else config.batch_rows
         if self.num_rows > n_train:
             raise ValueError(f"batch_rows is {self.num_rows}, but there are only {n_train} training rows")
+        if isinstance(config.lam, np.ndarray) and len(config.lam) != n_train:
+            raise ValueError(f"lam holds the pairs of {len(config.lam)} rows, but there are {n_train} training rows")
         self.x_train = data.standardize_x(data.x_train)
         self.x_val = data.standardize_x(data.x_val)
         labels = data.standardize_y(data.y_train)
@@ -216,7 +219,7 @@ class MixingProblem:
             Standardised features (p, d) and labels (p, e) in their own units, p the sum of the k.
         """
         i, j = self.neighbors.pairs(rows, options)
-        return mix(self.x_train, self.data.y_train, i, j, draw_lam(self.config.lam, len(i), rng))
+        return mix(self.x_train, self.data.y_train, i, j, draw_lam(self.config.lam, i, j, rng))
 
     def train(
         self,

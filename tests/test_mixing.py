@@ -62,10 +62,30 @@ def test_ratio_one_is_the_row_and_ratio_zero_its_neighbour() -> None:
         assert np.array_equal(y_mixed, y[source])
 
 
+TEN = np.arange(10)
+
+
+def test_an_array_holds_the_ratio_of_every_pair() -> None:
+    lam = np.array([[0.5, 0.1], [0.9, 0.5]])
+    checked = check_ratio(lam)
+    lam[:] = 0  # what the caller does with the array afterwards changes nothing
+    rng = np.random.default_rng(0)
+    before = rng.bit_generator.state
+    assert draw_lam(checked, np.array([0, 1, 1]), np.array([1, 0, 1]), rng).tolist() == [0.1, 0.9, 0.5]
+    assert rng.bit_generator.state == before
+
+
+@pytest.mark.parametrize("lam", [np.zeros((2, 3)), np.zeros(4), np.full((2, 2), 1.5), np.full((2, 2), np.nan)])
+def test_arrays_that_are_refused(lam: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="lam as an array must have shape"):
+        check_ratio(lam)
+
+
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_beta_ratios_have_the_right_distribution(alpha: float) -> None:
     count = 20_000
-    lam = draw_lam(("beta", alpha), count, np.random.default_rng(1))
+    rows = np.zeros(count, dtype=np.int64)
+    lam = draw_lam(("beta", alpha), rows, rows, np.random.default_rng(1))
     assert lam.shape == (count,)
     assert lam.min() >= 0
     assert lam.max() <= 1
@@ -76,12 +96,12 @@ def test_beta_ratios_have_the_right_distribution(alpha: float) -> None:
 
 def test_beta_ratios_come_from_the_given_generator_only() -> None:
     np.random.seed(0)  # noqa: NPY002  the global generator is what must not matter
-    first = draw_lam(("beta", 0.5), 10, np.random.default_rng(2))
+    first = draw_lam(("beta", 0.5), TEN, TEN, np.random.default_rng(2))
     np.random.seed(1)  # noqa: NPY002
     before = np.random.get_state()  # noqa: NPY002
-    again = draw_lam(("beta", 0.5), 10, np.random.default_rng(2))
+    again = draw_lam(("beta", 0.5), TEN, TEN, np.random.default_rng(2))
     after = np.random.get_state()  # noqa: NPY002
-    other = draw_lam(("beta", 0.5), 10, np.random.default_rng(3))
+    other = draw_lam(("beta", 0.5), TEN, TEN, np.random.default_rng(3))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert np.array_equal(before[1], after[1])
@@ -91,9 +111,9 @@ def test_beta_ratios_come_from_the_given_generator_only() -> None:
 def test_fixed_ratio_leaves_the_generator_alone() -> None:
     rng = np.random.default_rng(4)
     before = rng.bit_generator.state
-    assert draw_lam(0.3, 5, rng).tolist() == [0.3] * 5
+    assert draw_lam(0.3, TEN, TEN, rng).tolist() == [0.3] * 10
     assert rng.bit_generator.state == before
-    draw_lam(("beta", 1.0), 5, rng)
+    draw_lam(("beta", 1.0), TEN, TEN, rng)
     assert rng.bit_generator.state != before
 
 
@@ -115,5 +135,7 @@ def test_ratios_that_are_taken(lam: Any, checked: Any) -> None:
     ],
 )
 def test_ratios_that_are_refused(lam: Any) -> None:
-    with pytest.raises(ValueError, match=r"lam must be a number in \[0, 1\] or \('beta', alpha\) with alpha > 0, got"):
+    with pytest.raises(
+        ValueError, match=r"lam must be a number in \[0, 1\], \('beta', alpha\) with alpha > 0, or an array"
+    ):
         check_ratio(lam)

@@ -321,17 +321,17 @@ def test_environments_of_the_agent_rotate_and_hold_back() -> None:
     )
     data = load_dataset("auto", 4)
     whole = labelled((data.x_train, data.y_train), (data.x_val, data.y_val))
-    folded = list(make_envs(replace(settings, agent="mask_regression", folds=3, held_back=0.25), 4))
+    folded = list(make_envs(replace(settings, agent="mask_regression", folds=3, held_back=0.25), data, 4))
     assert [envs.num_envs for envs in folded] == [3, 3, 3]
     for fold, envs in enumerate(folded):
         ours = envs.unwrapped.problem.data  # type: ignore[attr-defined]
         assert (len(ours.x_train), len(ours.x_val)) == (156, 117)
         assert np.array_equal(ours.x_train, data.x_train) == (fold == 0)
         assert set(labelled((ours.x_train, ours.y_train), (ours.x_val, ours.y_val))) < set(whole)
-    [plain] = make_envs(settings, 4)
+    [plain] = make_envs(settings, data, 4)
     assert np.array_equal(plain.unwrapped.problem.data.x_val, data.x_val)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="folds > 1 needs agent = 'mask_regression'"):
-        list(make_envs(replace(settings, folds=2), 4))
+        list(make_envs(replace(settings, folds=2), data, 4))
 
 
 # The command line

@@ -2,7 +2,17 @@
 
 from collections.abc import Callable
 
-from experiments.methods import ada, ada_mixup, c_mixup, global_knn, local_mixup, mixrl, no_augmentation, original_mixup
+from experiments.methods import (
+    ada,
+    ada_mixup,
+    c_mixup,
+    global_knn,
+    local_mixup,
+    mixrl,
+    mixrl_ada_mixup,
+    no_augmentation,
+    original_mixup,
+)
 from experiments.methods.base import Augmented, Cell
 
 BASELINES: dict[str, Callable[[Cell], Augmented]] = {
@@ -24,9 +34,12 @@ REFERENCES = BASELINES | PEERS
 """Every method but MixRL."""
 
 
+_LEARNED: dict[str, Callable[[Cell], Augmented]] = {"MixRL + AdaMixUp": mixrl_ada_mixup.augment}
+
+
 def method_of(name: str) -> Callable[[Cell], Augmented]:
     """The method by the name that the tables print; every other name is a MixRL with settings of its own."""
-    return REFERENCES.get(name, mixrl.augment)
+    return (REFERENCES | _LEARNED).get(name, mixrl.augment)
 
 
 __all__ = ["BASELINES", "PEERS", "REFERENCES", "Augmented", "Cell", "method_of"]

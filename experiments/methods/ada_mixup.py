@@ -26,6 +26,16 @@ def augment(cell: Cell) -> Augmented:
     The original's regressor is the one trained with the policy; here that one is given up, and the final regressors are trained
     on the pairs with their frozen lambda (as App. B.4 of the paper freezes it), like those of all methods.
     """
+    i, j, lam, words = learned_lam(cell)
+    return Augmented([with_mixed(cell.problem, i, j, lam)], 1, words)
+
+
+def learned_lam(cell: Cell) -> tuple[IntArray, IntArray, FloatArray, str]:
+    """Train the policy region generator and draw a lambda for every pair of training rows, once and for all.
+
+    Returns:
+        All pairs i < j; the lambda of each, the share of row i; and how the training went. Arrays of shape (n (n - 1) / 2,).
+    """
     problem = cell.problem
     rng = generators(cell)[0]
     cell.report(0, 1, "training the policy region")
@@ -35,7 +45,7 @@ def augment(cell: Cell) -> Augmented:
     extreme = np.abs(lam - 0.5).mean() * 2
     words = f"{policy.train_steps} joint steps, mean |2 lambda - 1| = {extreme:.2f}"
     cell.report(1, 1, words)
-    return Augmented([with_mixed(problem, i, j, lam)], 1, words)
+    return i, j, lam, words
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,8 +28,9 @@ def augment(cell: Cell) -> Augmented:
 
     def draw(chances: FloatArray, rng: np.random.Generator) -> TrainingSet:
         n = len(chances)
+        i = np.repeat(np.arange(n), DRAWS)
         j = np.concatenate([rng.choice(n, size=DRAWS, p=row) for row in chances])
-        return with_mixed(cell.problem, np.repeat(np.arange(n), DRAWS), j, draw_lam(_LAM, n * DRAWS, rng))
+        return with_mixed(cell.problem, i, j, draw_lam(_LAM, i, j, rng))
 
     candidates = {}
     for bandwidth in BANDWIDTHS:

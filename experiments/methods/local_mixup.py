@@ -26,7 +26,7 @@ def augment(cell: Cell) -> Augmented:
     candidates = {}
     for share, radius in zip(SHARES, radii, strict=True):
         i, j = pairs_within(problem.x_train, float(radius))
-        lam = draw_lam(problem.config.lam, len(i), generators(cell)[0])
+        lam = draw_lam(problem.config.lam, i, j, generators(cell)[0])
         candidates[f"radius={radius:.3g} ({100 * share:g}% of the pairs)"] = [with_mixed(problem, i, j, lam)]
     return keep_best(cell, "local_mixup.csv", candidates)
 

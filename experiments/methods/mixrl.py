@@ -15,7 +15,7 @@ from agents import MaskRegression, Reinforce, save_value_network
 from agents.base import Envs
 from experiments.methods.base import Augmented, Cell
 from experiments.settings import Settings
-from mixrl_env import MixingProblem, RegressionData, load_dataset
+from mixrl_env import MixingProblem, RegressionData
 from mixrl_env.augmentation import best_options, choose_plan, sample_options, threshold_candidates
 from mixrl_env.data import FloatArray
 from mixrl_env.neighbors import NeighborOption
@@ -94,7 +94,7 @@ def learn(cell: Cell) -> tuple[FloatArray, int, str]:
     folder = str(cell.folder)
     logger = Logger(folder, [make_output_format(kind, folder) for kind in ("csv", "tensorboard")])
     agent = make_agent(settings, cell.split_seed, logger)
-    for envs in make_envs(settings, cell.split_seed):
+    for envs in make_envs(settings, problem.data, cell.split_seed):
         agent.learn(
             envs,
             settings.trainings // settings.folds,
@@ -122,14 +122,13 @@ def make_agent(settings: Settings, seed: int, logger: Logger | None = None) -> R
     return Reinforce(settings.reinforce, seed, logger)
 
 
-def make_envs(settings: Settings, split_seed: int) -> Iterator[Envs]:
+def make_envs(settings: Settings, data: RegressionData, split_seed: int) -> Iterator[Envs]:
     """The environments that the agent learns on, one after the other: without held-back rows, or with rotating ones."""
-    data = load_dataset(settings.dataset, split_seed)
     for fold in range(settings.folds):
         own: dict[str, Any] = settings.env_settings() | {"data": rotate(data, split_seed, fold)}
         if settings.held_back:
             own["data"] = hold_back(own["data"], settings.held_back)[0]
-        yield gym.make_vec(settings.env_id, settings.num_envs, "vector_entry_point", split_seed=split_seed, **own)
+        yield gym.make_vec(settings.env_id, settings.num_envs, "vector_entry_point", **own)
 
 
 def rotate(data: RegressionData, seed: int, fold: int) -> RegressionData:
@@ -146,10 +145,7 @@ def hold_back(data: RegressionData, share: float) -> tuple[RegressionData, tuple
     """Data with the last validation rows, a share of them, taken out; and those rows. At least one stays on either side."""
     n_val = len(data.x_val)
     kept = min(max(round(n_val * (1 - share)), 1), n_val - 1)
-    rest = RegressionData(
-        data.x_train, data.y_train, data.x_val[:kept], data.y_val[:kept], data.x_test, data.y_test, name=data.name
-    )
-    return rest, (data.x_val[kept:], data.y_val[kept:])
+    return data.first_rows(val=kept), (data.x_val[kept:], data.y_val[kept:])
 
 
 def sampled_plans(cell: Cell, probabilities: FloatArray) -> list[pd.DataFrame]:

@@ -13,5 +13,5 @@ def augment(cell: Cell) -> Augmented:
     """The training rows and one mixed row for each of their n (n - 1) / 2 pairs."""
     problem = cell.problem
     i, j = np.triu_indices(len(problem.x_train), k=1)
-    lam = draw_lam(problem.config.lam, len(i), np.random.default_rng(cell.split_seed))
+    lam = draw_lam(problem.config.lam, i, j, np.random.default_rng(cell.split_seed))
     return Augmented([with_mixed(problem, i, j, lam)])
