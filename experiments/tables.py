@@ -13,7 +13,7 @@ from scipy import stats
 
 from experiments.across import across_tables
 from experiments.methods import REFERENCES
-from experiments.paper import TABLE_2
+from experiments.paper import PUBLISHED
 from experiments.results import cell_folder, read_results
 from experiments.statistics import BASELINE, Difference, paired_difference
 
@@ -66,7 +66,7 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for method, ours in results.groupby("method", sort=False):
-        published = TABLE_2.get(ours["dataset"].iloc[0], {}).get(str(method))
+        published = PUBLISHED.get(ours["dataset"].iloc[0], {}).get(str(method))
         minutes = ours.drop_duplicates("split_seed")["seconds"].median() / 60
         rows.append(
             {

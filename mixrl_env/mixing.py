@@ -10,8 +10,8 @@ import numpy.typing as npt
 from mixrl_env.data import FloatArray, IntArray
 
 MixRatio = float | tuple[str, float] | FloatArray
-"""A fixed lambda in [0, 1]; ("beta", alpha) to draw lambda ~ Beta(alpha, alpha) anew for every pair; or an array (n, n) with the
-lambda of every pair (i, j) of training rows, as AdaMixUp learns them (App. B.4)."""
+"""A fixed lambda in [0, 1]; ("beta", alpha) to draw lambda ~ Beta(alpha, alpha) anew for every pair; or an array (n, n) with
+the lambda of every pair (i, j) of training rows, as AdaMixUp learns them (App. B.4)."""
 
 
 def check_ratio(lam: MixRatio | Sequence[object]) -> MixRatio:

@@ -135,7 +135,5 @@ def test_ratios_that_are_taken(lam: Any, checked: Any) -> None:
     ],
 )
 def test_ratios_that_are_refused(lam: Any) -> None:
-    with pytest.raises(
-        ValueError, match=r"lam must be a number in \[0, 1\], \('beta', alpha\) with alpha > 0, or an array"
-    ):
+    with pytest.raises(ValueError, match=r"lam must be a number in \[0, 1\], \('beta', alpha\) with alpha > 0, or an array"):
         check_ratio(lam)
