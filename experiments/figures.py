@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.curves import draw_curve, varied
 from experiments.results import cell_folder, read_results
 from experiments.statistics import BASELINE
 from experiments.tables import read_curve
@@ -41,7 +42,11 @@ def draw_figures(folder: Path) -> list[Path]:
         if plans:
             sizes = {split: len(load_dataset(dataset, split).x_train) for split in plans}
             written.append(save_figure(_option_histogram(plans, sizes), out / f"{dataset}_k_histogram.png"))
-        written.append(save_figure(_method_comparison(results[results["dataset"] == dataset]), out / f"{dataset}_methods.png"))
+        own = results[results["dataset"] == dataset]
+        for setting, rows in varied(own).items():
+            others = own[~own["method"].isin(rows["method"])]
+            written.append(save_figure(draw_curve(setting, rows, others), out / f"{dataset}_{setting}.png"))
+        written.append(save_figure(_method_comparison(own), out / f"{dataset}_methods.png"))
     return written
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from scipy import stats
 
 BASELINE = "No Augmentation"
+_FEWEST = 5
+_RESAMPLES = 9999
 
 
 class Difference(NamedTuple):
@@ -41,3 +43,22 @@ def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Di
         return Difference(mean, mean, mean)
     interval = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
     return Difference(mean, float(interval.low), float(interval.high))
+
+
+def bootstrap_interval(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float] | None:
+    """95% interval of the mean paired difference by the bootstrap (BCa), which does not lean on the normal distribution.
+
+    Args:
+        values: one number a split.
+        reference: one number a split, in the same order.
+
+    Returns:
+        Lower and upper end; None for fewer than five splits, which are too few to draw from again.
+    """
+    differences = np.subtract(values, reference)
+    if len(differences) < _FEWEST:
+        return None
+    if np.ptp(differences) == 0:
+        return float(differences[0]), float(differences[0])
+    found = stats.bootstrap((differences,), np.mean, n_resamples=_RESAMPLES, rng=np.random.default_rng(0))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)

@@ -15,7 +15,7 @@ from experiments.across import across_tables
 from experiments.methods import REFERENCES
 from experiments.paper import PUBLISHED
 from experiments.results import cell_folder, read_results
-from experiments.statistics import BASELINE, Difference, paired_difference
+from experiments.statistics import BASELINE, Difference, bootstrap_interval, paired_difference
 
 _LEARNING_SHARE = 10  # the first and the last tenth of a run's updates are compared
 
@@ -135,7 +135,10 @@ def _by_split(results: pd.DataFrame, averaged: bool) -> dict[str, pd.DataFrame]:
 
 
 def _differences(pairs: Iterable[tuple[str, pd.DataFrame, pd.DataFrame]]) -> pd.DataFrame:
-    """One row for each pair, from its name and what `_by_split` has of either side, over the splits that both have."""
+    """One row for each pair, from its name and what `_by_split` has of either side, over the splits that both have.
+
+    Intervals of differences are Student's t; "Bootstrap" is that of the test RMSE by resampling splits.
+    """
     rows = []
     for name, ours, reference in pairs:
         ours, reference = ours.align(reference, join="inner")  # an interrupted study is still readable
@@ -143,16 +146,19 @@ def _differences(pairs: Iterable[tuple[str, pd.DataFrame, pd.DataFrame]]) -> pd.
             continue
         test = paired_difference(ours["test_rmse"].tolist(), reference["test_rmse"].tolist())
         val = paired_difference(ours["val_rmse"].tolist(), reference["val_rmse"].tolist())
+        drawn = bootstrap_interval(ours["test_rmse"].tolist(), reference["test_rmse"].tolist())
+        bootstrap = {} if drawn is None else {"Bootstrap": "[{:+.4f}, {:+.4f}]".format(*drawn)}
         rows.append(
             {
                 "Methods": name,
                 "Test RMSE difference": test.text,
+                **bootstrap,
                 "Percent": f"{100 * test.mean / reference['test_rmse'].mean():+.1f}%",
                 "Val. RMSE difference": val.text,
                 "Splits won (test)": f"{int((ours['test_rmse'] < reference['test_rmse']).sum())} of {len(ours)}",
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")
 
 
 def learning_table(folder: Path, results: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from scipy import stats
 from experiments.across import across_tables, never_loses
 from experiments.pages import filled
 from experiments.results import read_results
-from experiments.statistics import paired_difference
+from experiments.statistics import bootstrap_interval, paired_difference
 from experiments.tables import accuracy_table, deployed_table, difference_table, variants_table
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +29,21 @@ def some_results() -> pd.DataFrame:
     ]
     names = ("val_rmse", "test_rmse", "test_r2", "val_rmse_averaged", "test_rmse_averaged")
     return pd.DataFrame(rows).assign(**{name: rng.normal(0.5, 0.02, len(rows)) for name in names}, settings="{}")
+
+
+def test_bootstrap_interval_agrees_with_resampling_by_hand() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=40) + 0.3, rng.normal(size=40)
+    means = (a - b)[rng.integers(40, size=(20_000, 40))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    interval = bootstrap_interval(a.tolist(), b.tolist())
+    assert interval == pytest.approx((low, high), abs=0.03)  # symmetric data: BCa is close to plain percentiles
+    assert interval == bootstrap_interval(a.tolist(), b.tolist())
+
+
+def test_bootstrap_needs_five_splits_and_bears_constant_differences() -> None:
+    assert bootstrap_interval([1, 2, 3, 4], [0, 0, 0, 0]) is None
+    assert bootstrap_interval([1.5] * 5, [1.0] * 5) == (0.5, 0.5)
 
 
 def test_paired_difference_is_the_t_interval() -> None:

@@ -1,0 +1,56 @@
+"""What becomes of MixRL when one setting is varied: Figures 6c, 6d, 6e, 7b and 8 of the paper."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+_VARIED = re.compile(r"(\w+) = ([0-9.]+)")
+AXES = {"lam": "mix ratio λ", "val_rows": "validation rows", "train_rows": "training rows"}
+"""Settings that a study may vary, in variants that are named "SETTING = VALUE", and what the axis calls them."""
+
+
+def varied(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of the variants that vary one setting, by setting, with its value in a column of its own.
+
+    Args:
+        results: stored rows of one dataset.
+    """
+    named = results["method"].str.extract(_VARIED)
+    found = {}
+    for setting in AXES:
+        rows = results[(named[0] == setting)]
+        if rows["method"].nunique() > 1:
+            found[setting] = rows.assign(value=named.loc[rows.index, 1].astype(float)).sort_values("value", kind="stable")
+    return found
+
+
+def draw_curve(setting: str, rows: pd.DataFrame, others: pd.DataFrame) -> Figure:
+    """Test RMSE and runtime against the setting: one thin line a split, the mean over splits thick.
+
+    Args:
+        setting: one of `AXES`.
+        rows: as `varied` gives them.
+        others: rows of methods that do not vary it, as horizontal lines.
+    """
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, column, scale in ((left, "test_rmse", 1.0), (right, "seconds", 1 / 60)):
+        by_split = _complete(rows.groupby(["value", "split_seed"])[column].mean().mul(scale).unstack("split_seed"))
+        axes.plot(by_split.index, by_split.to_numpy(), color="#8a8a8a", linewidth=0.8, alpha=0.7)
+        axes.plot(by_split.index, by_split.mean(axis=1), "o-", color="#1f6fb4", linewidth=2, label="MixRL, mean over splits")
+        axes.set(xlabel=AXES[setting], xticks=by_split.index, ylim=(0, None) if axes is right else None)
+    for number, (method, own) in enumerate(others.groupby("method", sort=False)):
+        left.axhline(own["test_rmse"].mean(), color=("black", "#d9772b")[number % 2], linestyle="--", label=str(method))
+    left.set(ylabel="test RMSE", title=f"Accuracy, {by_split.shape[1]} splits (thin lines)")
+    right.set(ylabel="minutes", title="Runtime of the whole method")
+    left.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _complete(by_split: pd.DataFrame) -> pd.DataFrame:
+    """Only splits that have every value, if there are any: a mean over other splits at every value would mislead."""
+    complete = by_split.dropna(axis="columns")
+    return complete if len(complete.columns) else by_split
