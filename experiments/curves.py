@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,18 +13,20 @@ AXES = {"lam": "mix ratio λ", "val_rows": "validation rows", "train_rows": "tra
 """Settings that a study may vary, in variants that are named "SETTING = VALUE", and what the axis calls them."""
 
 
-def varied(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of the variants that vary one setting, by setting, with its value in a column of its own.
+def varied(results: pd.DataFrame, usual: Mapping[str, float]) -> dict[str, pd.DataFrame]:
+    """The rows of MixRL and of the variants that vary one setting, by setting, with its value in a column of its own.
 
     Args:
         results: stored rows of one dataset.
+        usual: values of the settings in MixRL itself.
     """
     named = results["method"].str.extract(_VARIED)
     found = {}
-    for setting in AXES:
-        rows = results[(named[0] == setting)]
+    for setting, value in usual.items():
+        rows = results[(named[0] == setting) | (results["method"] == "MixRL")]
         if rows["method"].nunique() > 1:
-            found[setting] = rows.assign(value=named.loc[rows.index, 1].astype(float)).sort_values("value", kind="stable")
+            values = named.loc[rows.index, 1].astype(float).fillna(value)
+            found[setting] = rows.assign(value=values).sort_values("value", kind="stable")
     return found
 
 
@@ -33,7 +36,7 @@ def draw_curve(setting: str, rows: pd.DataFrame, others: pd.DataFrame) -> Figure
     Args:
         setting: one of `AXES`.
         rows: as `varied` gives them.
-        others: rows of methods that do not vary it, as horizontal lines.
+        others: rows of methods to compare with, as horizontal lines.
     """
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)

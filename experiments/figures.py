@@ -43,11 +43,17 @@ def draw_figures(folder: Path) -> list[Path]:
             sizes = {split: len(load_dataset(dataset, split).x_train) for split in plans}
             written.append(save_figure(_option_histogram(plans, sizes), out / f"{dataset}_k_histogram.png"))
         own = results[results["dataset"] == dataset]
-        for setting, rows in varied(own).items():
-            others = own[~own["method"].isin(rows["method"])]
+        for setting, rows in varied(own, _usual(dataset)).items():
+            others = own[(own["method"] == BASELINE) | own["method"].str.startswith(f"{setting} from ")]
             written.append(save_figure(draw_curve(setting, rows, others), out / f"{dataset}_{setting}.png"))
         written.append(save_figure(_method_comparison(own), out / f"{dataset}_methods.png"))
     return written
+
+
+def _usual(dataset: str) -> dict[str, float]:
+    """What MixRL's settings are where a study does not vary them."""
+    data = load_dataset(dataset, 0)
+    return {"lam": 0.5, "val_rows": len(data.x_val), "train_rows": len(data.x_train)}
 
 
 def _learning_curves(curves: dict[int, pd.DataFrame]) -> Figure:

@@ -26,20 +26,21 @@ def test_variants_of_one_setting_are_found_in_the_order_of_their_values() -> Non
                 "No Augmentation": {0: 0.5},
                 "val_rows = 100": {0: 0.4},
                 "val_rows = 25": {0: 0.45},
-                "lam = 0.5": {0: 0.4},  # alone: no curve
+                "MixRL": {0: 0.4},
                 "lam from Beta(2, 2)": {0: 0.4},
             }
-        )
+        ),
+        {"val_rows": 200, "train_rows": 300},
     )
     assert list(found) == ["val_rows"]
-    assert found["val_rows"]["value"].tolist() == [25, 25, 100, 100]
+    assert found["val_rows"]["value"].tolist() == [25, 25, 100, 100, 200, 200]
 
 
 def test_the_mean_is_over_the_splits_that_have_every_value() -> None:
     results = some_results(
-        {"No Augmentation": {0: 0.5, 1: 0.7}, "lam = 0.1": {0: 0.4, 1: 0.6, 2: 9.0}, "lam = 0.5": {0: 0.3, 1: 0.4}}
+        {"No Augmentation": {0: 0.5, 1: 0.7}, "lam = 0.1": {0: 0.4, 1: 0.6, 2: 9.0}, "MixRL": {0: 0.3, 1: 0.4}}
     )
-    rows = varied(results)["lam"]
+    rows = varied(results, {"lam": 0.5})["lam"]
     figure = draw_curve("lam", rows, results[results["method"] == "No Augmentation"])
     left, right = figure.axes
     *splits, mean, reference = left.lines

@@ -23,6 +23,7 @@ BASELINES: dict[str, Callable[[Cell], Augmented]] = {
 """What every study compares with unless it names its baselines."""
 
 PEERS: dict[str, Callable[[Cell], Augmented]] = {
+    "Original Mixup (Beta)": original_mixup.augment_beta,
     "AdaMixUp": ada_mixup.augment,
     "C-Mixup": c_mixup.augment,
     "Local Mixup": local_mixup.augment,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from experiments.methods.base import Augmented, Cell
-from experiments.methods.candidates import with_mixed
+from experiments.methods.candidates import generators, keep_best, with_mixed
 from mixrl_env.mixing import draw_lam
+
+ALPHAS = (0.2, 0.5, 1.0, 2.0)
+"""Of Beta(alpha, alpha): from hardly mixed to near the middle."""
 
 
 def augment(cell: Cell) -> Augmented:
@@ -15,3 +18,16 @@ def augment(cell: Cell) -> Augmented:
     i, j = np.triu_indices(len(problem.x_train), k=1)
     lam = draw_lam(problem.config.lam, i, j, np.random.default_rng(cell.split_seed))
     return Augmented([with_mixed(problem, i, j, lam)])
+
+
+def augment_beta(cell: Cell) -> Augmented:
+    """All pairs, with lambda ~ Beta(alpha, alpha) for every pair as the original draws it (Zhang et al., 2018).
+
+    Each final regressor has draws of its own; the validation rows choose alpha among `ALPHAS`.
+    """
+    i, j = np.triu_indices(len(cell.problem.x_train), k=1)
+    candidates = {
+        f"alpha={alpha:g}": [with_mixed(cell.problem, i, j, draw_lam(("beta", alpha), i, j, rng)) for rng in generators(cell)]
+        for alpha in ALPHAS
+    }
+    return keep_best(cell, "original_mixup_beta.csv", candidates)
