@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from mixrl_env.data import FloatArray
+from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.neighbors import NeighborOption
 from mixrl_env.problem import MixingProblem
 from mixrl_env.regressor import fit_regressors
@@ -94,9 +95,17 @@ def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator
     chosen = [index_of[NeighborOption(space, k)] for space, k in zip(plan["space"], plan["k"], strict=True)]
     rows = plan["row"].to_numpy(dtype=np.int64)
     x_mixed, y_mixed = problem.mix(rows, np.array(chosen, dtype=np.int64), rng)
-    first = np.sort(np.unique(np.concatenate([x_mixed, y_mixed], axis=1), axis=0, return_index=True)[1])
+    first = _first_of_equal(np.concatenate([x_mixed, y_mixed], axis=1))
     x = np.concatenate([problem.x_train, x_mixed[first]])
     return x, np.concatenate([problem.data.y_train, y_mixed[first]])
+
+
+def _first_of_equal(rows: FloatArray) -> IntArray:
+    """Indices of the rows that equal none before them, in order."""
+    first: dict[bytes, int] = {}  # sorting rows of hundreds of columns, as np.unique does, takes five times as long
+    for index, row in enumerate(rows + 0.0):  # -0.0 becomes 0.0, which it equals
+        first.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), index)
+    return np.fromiter(first.values(), dtype=np.int64, count=len(first))
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,6 +94,14 @@ def test_augment_drops_mixed_rows_that_occur_twice() -> None:
     assert len(x) == 12 + 12 * 11  # at another lambda they do not
 
 
+@given(st.lists(st.tuples(*[st.sampled_from([0.0, -0.0, 1.0, 1.0 + 1e-15, -2.5])] * 2), max_size=30))
+@settings(deadline=None)
+def test_equal_rows_are_those_that_sorting_finds(values: list[tuple[float, float]]) -> None:
+    rows = np.array(values, dtype=np.float64).reshape(-1, 2)
+    expected = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    assert np.array_equal(augmentation._first_of_equal(rows), expected)
+
+
 def test_augment_with_the_empty_plan() -> None:
     x, y = augment(PROBLEM, make_plan(), np.random.default_rng(0))
     assert np.array_equal(x, PROBLEM.x_train)
