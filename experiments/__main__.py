@@ -74,7 +74,7 @@ def study(files: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path = 
 def _run(study: Study, folder: Path, console: Console) -> None:
     """Compute what is missing, print the tables, draw the figures."""
     command = shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
-    store = ResultStore(folder, study.name, study.methods, command)
+    store = ResultStore(folder, study, command)
     try:
         run_study(store, study, console)
     except KeyboardInterrupt:

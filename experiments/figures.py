@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.curves import draw_curve, varied
-from experiments.results import cell_folder, read_results
+from experiments.results import cell_folder, read_results, stored_table
 from experiments.statistics import BASELINE
 from experiments.tables import read_curve
 from mixrl_env import load_dataset
@@ -34,26 +34,29 @@ def draw_figures(folder: Path) -> list[Path]:
     out.mkdir(exist_ok=True)
     written = []
     for dataset in results["dataset"].unique():
-        splits = sorted(results.loc[results["dataset"] == dataset, "split_seed"].unique())
+        own = results[results["dataset"] == dataset]
+        n_train, n_val = _num_rows(dataset, own)
+        splits = sorted(own["split_seed"].unique())
         curves = {split: curve for split in splits if (curve := read_curve(folder, dataset, split)) is not None}
         plans = {split: plan for split in splits if (plan := _read_plan(folder, dataset, split)) is not None}
         if curves:
             written.append(save_figure(_learning_curves(curves), out / f"{dataset}_learning_curve.png"))
         if plans:
-            sizes = {split: len(load_dataset(dataset, split).x_train) for split in plans}
-            written.append(save_figure(_option_histogram(plans, sizes), out / f"{dataset}_k_histogram.png"))
-        own = results[results["dataset"] == dataset]
-        for setting, rows in varied(own, _usual(dataset)).items():
+            written.append(save_figure(_option_histogram(plans, n_train), out / f"{dataset}_k_histogram.png"))
+        for setting, rows in varied(own, {"lam": 0.5, "val_rows": n_val, "train_rows": n_train}).items():
             others = own[(own["method"] == BASELINE) | own["method"].str.startswith(f"{setting} from ")]
             written.append(save_figure(draw_curve(setting, rows, others), out / f"{dataset}_{setting}.png"))
         written.append(save_figure(_method_comparison(own), out / f"{dataset}_methods.png"))
     return written
 
 
-def _usual(dataset: str) -> dict[str, float]:
-    """What MixRL's settings are where a study does not vary them."""
+def _num_rows(dataset: str, results: pd.DataFrame) -> tuple[int, int]:
+    """Training and validation rows, as many on every split."""
+    if table := stored_table(results):
+        train, val, _ = table["sizes"]
+        return train, val
     data = load_dataset(dataset, 0)
-    return {"lam": 0.5, "val_rows": len(data.x_val), "train_rows": len(data.x_train)}
+    return len(data.x_train), len(data.x_val)
 
 
 def _learning_curves(curves: dict[int, pd.DataFrame]) -> Figure:
@@ -86,7 +89,7 @@ def _learning_curves(curves: dict[int, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _option_histogram(plans: dict[int, pd.DataFrame], num_rows: dict[int, int]) -> Figure:
+def _option_histogram(plans: dict[int, pd.DataFrame], num_rows: int) -> Figure:
     """How often each k was chosen in each space, k = 0 for rows that are not mixed (Fig. 6a)."""
     figure = Figure(figsize=(7.5, 3.2), layout="constrained")
     axes: Axes = figure.subplots()
@@ -94,10 +97,10 @@ def _option_histogram(plans: dict[int, pd.DataFrame], num_rows: dict[int, int]) 
     ks = np.arange(largest + 1)
     for space, color, shift in (("data", _BLUE, -0.2), ("label", _ORANGE, 0.2)):
         counts = np.zeros(largest + 1)
-        for split, plan in plans.items():
+        for plan in plans.values():
             chosen = plan.loc[plan["space"] == space, "k"]
             counts += np.bincount(chosen, minlength=largest + 1)
-            counts[0] += num_rows[split] - len(chosen)
+            counts[0] += num_rows - len(chosen)
         axes.bar(ks + shift, counts, width=0.4, color=color, label=f"{space} distance")
     axes.set(xlabel="k nearest neighbours to mix with (0: not mixed)", ylabel="training rows", xticks=ks)
     splits = f"split {next(iter(plans))}" if len(plans) == 1 else f"{len(plans)} splits together"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -47,9 +46,9 @@ def run_study(store: ResultStore, study: Study, console: Console) -> None:
                 def report(done: int, total: int, words: str, task: Any = task) -> None:
                     progress.update(task, completed=done, total=total, words=words)
 
-                settings = replace(study.methods[name], dataset=dataset)
+                settings = study.settings_on(dataset, name)
                 # Rewards start anew in the environments; the problem that plans are judged on needs no pre-trained state.
-                own = settings.env_settings() | {"data": settings.load_data(split_seed), "pretrained": False}
+                own = settings.env_settings() | {"data": settings.load(split_seed), "pretrained": False}
                 env = gym.make(settings.env_id, **own)
                 assert isinstance(env.unwrapped, MixRLEnv)
                 folder = cell_folder(store.folder, dataset, split_seed)

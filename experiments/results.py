@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from experiments.settings import Settings
+from experiments.study import Study
 from mixrl_env import __version__
 
 COLUMNS = (
@@ -39,29 +39,45 @@ class ResultStore:
 
     Args:
         folder: made if it does not exist.
-        study: name of the preset or the study.
-        settings: what the results of each method depend on.
+        study: whose results are stored.
         command: how the study was started.
 
     Raises:
-        ValueError: if the folder holds results of other settings or of another version.
+        ValueError: if the folder holds results of other settings, of another version, or of another table of the same name.
     """
 
-    def __init__(self, folder: Path, study: str, settings: Mapping[str, Settings], command: str) -> None:
+    def __init__(self, folder: Path, study: Study, command: str) -> None:
         self.folder, self._study, self._command = folder, study, command
-        self._settings = {method: json.dumps(own.as_dict()) for method, own in settings.items()}
         self.path = folder / "results.csv"
         if self.path.exists():
-            stored = read_results(folder)
-            ours = stored["method"].map(self._settings).fillna(stored["settings"])  # what we do not compute may stay
-            for column, expected in (("settings", ours), ("version", __version__)):
-                other = stored.loc[stored[column] != expected, column]
-                if len(other):
-                    raise ValueError(
-                        f"{self.path} holds results made with another {column}: {other.iloc[0]}; "
-                        "choose another folder with --out, or move this one away"
-                    )
+            self._check(read_results(folder))
         folder.mkdir(parents=True, exist_ok=True)
+
+    def settings(self, dataset: str, method: str) -> str:
+        """What results of a method on a dataset depend on, as JSON."""
+        settings, table = self._study.methods[method], self._study.tables.get(dataset)
+        return json.dumps((settings if table is None else settings.on(dataset, table)).as_dict())
+
+    def _check(self, stored: pd.DataFrame) -> None:
+        other = next(self._other(stored), None)
+        if other is not None:
+            raise ValueError(
+                f"{self.path} holds results made with another {other[0]}: {other[1]}; "
+                "choose another folder with --out, or move this one away"
+            )
+
+    def _other(self, stored: pd.DataFrame) -> Iterator[tuple[str, object]]:
+        """In what stored results are not ours, and what it is there. What the study does not compute may stay."""
+        for cell, rows in stored.groupby(["dataset", "method"], sort=False):
+            dataset, method = map(str, cell)
+            table, before = self._study.tables.get(dataset), stored_table(rows)
+            if table and before:
+                changed = [key for key, value in table.as_dict().items() if before.get(key) != value]
+                yield from ((f"{key} of the table '{dataset}'", before.get(key)) for key in changed)
+            if method in self._study.methods and bool(table) == bool(before):
+                ours = self.settings(dataset, method)
+                yield from (("settings", settings) for settings in rows["settings"] if settings != ours)
+        yield from (("version", version) for version in stored["version"] if version != __version__)
 
     def is_done(self, dataset: str, method: str, split_seed: int) -> bool:
         """Whether a method's results on a split are stored."""
@@ -73,8 +89,8 @@ class ResultStore:
 
     def add(self, rows: list[dict[str, Any]]) -> None:
         """Store all rows of one method on one split; the file is replaced in one go."""
-        common = {"preset": self._study, "version": __version__, "command": self._command}
-        rows = [{**row, **common, "settings": self._settings[row["method"]]} for row in rows]
+        common = {"preset": self._study.name, "version": __version__, "command": self._command}
+        rows = [{**row, **common, "settings": self.settings(row["dataset"], row["method"])} for row in rows]
         new = pd.DataFrame(rows, columns=list(COLUMNS))
         if self.path.exists():
             new = pd.concat([read_results(self.folder), new], ignore_index=True)
@@ -95,6 +111,12 @@ def read_results(folder: Path) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path} is not a result table: it lacks the columns {', '.join(missing)}")
     return frame
+
+
+def stored_table(results: pd.DataFrame) -> dict[str, Any] | None:
+    """What stored rows of one dataset say of the user's own table behind them (`OwnTable.as_dict`); None for other datasets."""
+    told: dict[str, Any] | None = json.loads(results["settings"].iloc[0]).get("table")
+    return told
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

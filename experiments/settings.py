@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from agents import MaskRegressionConfig, ReinforceConfig
+from experiments.own_table import OwnTable
 from mixrl_env import RegressionData, RegressorConfig, load_dataset
 from mixrl_env.augmentation import Rule
 from mixrl_env.mixing import MixRatio
+from mixrl_env.neighbors import DEFAULT_OPTIONS, check_options
 from mixrl_env.observation import DEFAULT_PARTS
 
 AgentName = Literal["reinforce", "mask_regression", "none"]
@@ -50,6 +52,7 @@ class Settings:
         knn_repeats: trainings for every k of Global kNN, and for every candidate of its peers.
         knn_trials: how many k Bayesian optimisation tries for Global kNN; None tries every k of N.
         final_trainings: regressors trained on the augmented set (5 in Sec. 4).
+        table: the user's own table that `dataset` is the name of; None for a dataset that `load_dataset` knows. See `on`.
 
     Raises:
         ValueError: for a value out of its range.
@@ -80,6 +83,7 @@ class Settings:
     knn_repeats: int = 2
     knn_trials: int | None = None
     final_trainings: int = 5
+    table: OwnTable | None = None
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -97,6 +101,35 @@ class Settings:
             raise ValueError(f"held_back must lie in [0, 1), got {self.held_back!r}")
         if self.folds > 1 and self.agent != "mask_regression":
             raise ValueError("folds > 1 needs agent = 'mask_regression', which can learn on one environment after the other")
+        if not isinstance(self.table, OwnTable | None):
+            raise ValueError("table is no setting: define the table as [tables.NAME] and name it in datasets")
+
+    def on(self, dataset: str, table: OwnTable | None = None) -> Settings:
+        """The same settings on another dataset.
+
+        On a table of the user's own, env_id is "MixRL-v0", and options that are not set are the environment's own as far as
+        the table has training rows for their k.
+
+        Raises:
+            ValueError: if options are set whose k the table has too few training rows for.
+        """
+        if table is None:
+            return dataclasses.replace(self, dataset=dataset)
+        n_train, options = table.sizes[0], self.options
+        if options is not None:
+            check_options(options, n_train)
+        elif any(option.k >= n_train for option in DEFAULT_OPTIONS):
+            options = tuple((space, k) for space, k in DEFAULT_OPTIONS if k < n_train)
+        return dataclasses.replace(self, dataset=dataset, table=table, env_id="MixRL-v0", options=options)
+
+    def load(self, split_seed: int) -> RegressionData:
+        """The rows of a split.
+
+        Raises:
+            ValueError: if there are fewer than train_rows or val_rows.
+        """
+        data = load_dataset(self.dataset, split_seed) if self.table is None else self.table.load(split_seed)
+        return data.first_rows(self.train_rows, self.val_rows)
 
     def of_baseline(self) -> Settings:
         """Only what a baseline depends on, all else at its default: it need not be computed again when MixRL changes."""
@@ -105,19 +138,14 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON can hold them, without what is left at None and without those of agents that are not used."""
-        told = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
-        return {name: value for name, value in told.items() if name == self.agent or name not in _AGENT_SETTINGS}
-
-    def load_data(self, split_seed: int) -> RegressionData:
-        """The dataset on a split.
-
-        Raises:
-            ValueError: if there are fewer rows than train_rows or val_rows.
-        """
-        return load_dataset(self.dataset, split_seed).first_rows(self.train_rows, self.val_rows)
+        told = dataclasses.asdict(dataclasses.replace(self, table=None))
+        if self.table is not None:
+            told["table"] = self.table.as_dict()
+        used = (name for name in told if name == self.agent or name not in _AGENT_SETTINGS)
+        return {name: told[name] for name in used if told[name] is not None}
 
     def env_settings(self) -> dict[str, Any]:
-        """What `gym.make` is told besides the environment's own settings."""
+        """What `gym.make` is told besides the environment's own settings; a table of the user's own is put in place of data."""
         own = {name: value for name in ("regressor", "options") if (value := getattr(self, name)) is not None}
         return {
             "data": self.dataset,

@@ -14,7 +14,7 @@ from scipy import stats
 from experiments.across import across_tables
 from experiments.methods import REFERENCES
 from experiments.paper import PUBLISHED
-from experiments.results import cell_folder, read_results
+from experiments.results import cell_folder, read_results, stored_table
 from experiments.statistics import BASELINE, Difference, bootstrap_interval, paired_difference
 
 _LEARNING_SHARE = 10  # the first and the last tenth of a run's updates are compared
@@ -39,10 +39,8 @@ def study_tables(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd
     if stored["dataset"].nunique() > 1:
         tables += across_tables(stored)
     for dataset, results in stored.groupby("dataset", sort=False):
-        num_splits = results["split_seed"].nunique()
-        which = f"split {results['split_seed'].iloc[0]}" if num_splits == 1 else f"{num_splits} splits"
         tables += [
-            (f"{dataset}: accuracy, {which} (Table 2)", accuracy_table(results)),
+            (f"{dataset}: accuracy, {_which(results)} (Table 2)", accuracy_table(results)),
             (f"{dataset}: RMSE differences, paired by split, 95% intervals; negative is better", difference_table(results)),
             (f"{dataset}: the same, averaged predictions on both sides", difference_table(results, averaged=True)),
             (f"{dataset}: averaged MixRL against single baselines", deployed_table(results)),
@@ -53,6 +51,14 @@ def study_tables(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd
             (f"{dataset}: averaged predictions, differences to the first variant", variants_table(results)),
         ]
     return [(title, table) for title, table in tables if len(table)]
+
+
+def _which(results: pd.DataFrame) -> str:
+    """The splits of one dataset in words: where a table of the user's own gives its split, seeds are no splits."""
+    seeds, own = results["split_seed"].unique(), stored_table(results)
+    if own is not None and own["split"]:
+        return "the given split" + (f", {len(seeds)} seeds" if len(seeds) > 1 else "")
+    return f"split {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} splits"
 
 
 def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:

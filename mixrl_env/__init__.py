@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mixrl_env.data import RegressionData
 from mixrl_env.datasets import dataset_names, load_dataset
+from mixrl_env.datasets.own import from_frame, read_table
 from mixrl_env.env import MixRLEnv
 from mixrl_env.neighbors import NeighborOption, NeighborTable
 from mixrl_env.problem import MixingProblem, Outcome, ProblemConfig
@@ -31,5 +32,7 @@ __all__ = [
     "RegressorConfig",
     "dataset_names",
     "fit_regressors",
+    "from_frame",
     "load_dataset",
+    "read_table",
 ]

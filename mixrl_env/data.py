@@ -141,6 +141,14 @@ class RegressionData:
             self, x_train=self.x_train[:train], y_train=self.y_train[:train], x_val=self.x_val[:val], y_val=self.y_val[:val]
         )
 
+    def with_standardized_labels(self) -> RegressionData:
+        """The same rows with labels in standard deviations of the training rows around their mean.
+
+        So that one learning rate suits labels of any unit; losses, rewards and errors are then in these units too.
+        """
+        y_test = None if self.y_test is None else self.standardize_y(self.y_test)
+        return replace(self, y_train=self.standardize_y(self.y_train), y_val=self.standardize_y(self.y_val), y_test=y_test)
+
     @cached_property
     def x_scaler(self) -> StandardScaler:
         """Standardisation of the features, fitted on the training rows; a constant column is only centred."""

@@ -41,7 +41,8 @@ class RowObserver:
         neighbors: options and neighbours.
 
     Attributes:
-        low, high: lowest and highest value of every column of an observation row, shape (row size,).
+        low, high: lowest and highest value of every column of an observation row, shape (row size,). Those of a constant column
+            are one apart: Gymnasium warns of a flat Box.
     """
 
     def __init__(self, parts: Sequence[str], x: FloatArray, y: FloatArray, neighbors: NeighborTable) -> None:
@@ -54,7 +55,8 @@ class RowObserver:
         self._of_both = distances.astype(np.float32)  # (n, |N|, 2)
         one_hot = np.ones(self._of_option.shape[1], dtype=np.float32)
         self.low = np.concatenate([self._of_row.min(axis=0), 0 * one_hot, self._of_both.min(axis=(0, 1))])
-        self.high = np.concatenate([self._of_row.max(axis=0), one_hot, self._of_both.max(axis=(0, 1))])
+        high = np.concatenate([self._of_row.max(axis=0), one_hot, self._of_both.max(axis=(0, 1))])
+        self.high = np.where(high > self.low, high, self.low + 1)
 
     def observe(self, rows: IntArray, options: IntArray) -> Observation:
         """Observation rows of training rows with options, both of shape (B,); shape (B, row size)."""

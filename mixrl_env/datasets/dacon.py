@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mixrl_env.data import RegressionData
+from mixrl_env.datasets.own import as_numbers
 from mixrl_env.datasets.thin_film import SYNTHETIC_SIZES, SYNTHETIC_THICKNESSES
 
 TARGETS = tuple(f"layer_{layer}" for layer in range(1, 5))
@@ -38,8 +39,8 @@ def load_dacon(path: str | Path, split_seed: int) -> RegressionData:
     lowest, highest = SYNTHETIC_THICKNESSES[[0, -1]]
     kept = []
     with pd.read_csv(path, usecols=[*TARGETS, *FEATURES], chunksize=_ROWS_AT_ONCE, low_memory=False) as parts:
-        for part in parts:
-            _check(part, path)
+        for read in parts:
+            part = as_numbers(read, path, lambda row: f"line {row + 2}")  # line 1 is the header
             targets = part[list(TARGETS)]
             kept.append(part[((targets >= lowest) & (targets <= highest)).all(axis=1)])
     rows = pd.concat(kept)
@@ -57,18 +58,3 @@ def load_dacon(path: str | Path, split_seed: int) -> RegressionData:
         target_names=TARGETS,
         name="DACON",
     )
-
-
-def _check(part: pd.DataFrame, path: str | Path) -> None:
-    """Every value is a number; the index of the part counts the file's rows from 0.
-
-    Raises:
-        ValueError: naming line and column of a value that is missing or no number.
-    """
-    for name in part:
-        column = pd.to_numeric(part[name], errors="coerce")
-        if column.isna().any():
-            row = column.index[column.isna()][0]
-            value = part[name][row]
-            what = "no value" if pd.isna(value) else f"{value!r}, which is no number,"
-            raise ValueError(f"{path} has {what} in line {row + 2}, column '{name}'")  # line 1 is the header

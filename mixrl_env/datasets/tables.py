@@ -84,25 +84,15 @@ def load_table(name: str, split_seed: int) -> RegressionData:
     frame = frame.dropna()
     features = frame.drop(columns=target)
     part = min(len(frame) * 2 // 5, MOST_TRAINING_ROWS)
-    data = RegressionData.from_table(
+    return RegressionData.from_table(
         features.to_numpy(dtype=np.float64),
         frame[target].to_numpy(dtype=np.float64),
         sizes=(part, part, len(frame) - 2 * part),
         split_seed=split_seed,
-    )
-    assert data.x_test is not None
-    assert data.y_test is not None
-    return RegressionData(
-        data.x_train,
-        data.standardize_y(data.y_train),
-        data.x_val,
-        data.standardize_y(data.y_val),
-        data.x_test,
-        data.standardize_y(data.y_test),
         feature_names=tuple(features.columns),
         target_names=(target,),
         name=name,
-    )
+    ).with_standardized_labels()
 
 
 def _read(name: str) -> tuple[pd.DataFrame, str]:

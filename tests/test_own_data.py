@@ -1,0 +1,470 @@
+"""Tables of the user's own: frames and files that are taken and refused, and studies over them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import pickle
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.own_table import OwnTable
+from experiments.results import ResultStore, read_results
+from experiments.settings import PRESETS, Settings, with_changes
+from experiments.studies.kinds import read_toml
+from experiments.study import Study, read_study
+from mixrl_env import MixRLEnv, RegressionData, from_frame, read_table
+from mixrl_env.neighbors import DEFAULT_OPTIONS
+from tests.test_experiments import run
+
+PAGE = Path(__file__).parent.parent / "docs" / "datasets.md"
+ROWS = 30
+FEATURES, TARGETS = ("a", "flag", "same"), ("price", "rent")
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """30 rows that "a" tells apart, a column of booleans, a constant one, two targets, and a given split in no order."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "a": rng.permutation(ROWS) + 0.1,
+            "price": rng.normal(size=ROWS) * 1e5,
+            "flag": rng.random(ROWS) < 0.5,
+            "part": rng.permutation(np.repeat(["train", "val", "test"], [15, 9, 6])),
+            "same": 7,
+            "rent": rng.normal(size=ROWS),
+        }
+    )
+
+
+def parts(data: RegressionData) -> list[np.ndarray]:
+    """Features and labels side by side, a part each."""
+    assert data.x_test is not None
+    assert data.y_test is not None
+    pairs = ((data.x_train, data.y_train), (data.x_val, data.y_val), (data.x_test, data.y_test))
+    return [np.concatenate(pair, axis=1) for pair in pairs]
+
+
+def in_order(rows: np.ndarray) -> np.ndarray:
+    return rows[np.lexsort(rows.T[::-1])]
+
+
+def written(folder: Path, text: str | bytes) -> Path:
+    path = folder / "mine.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+# Frames
+
+
+def test_given_split_keeps_every_row_in_its_part_and_order(frame: pd.DataFrame) -> None:
+    data = from_frame(frame.set_index(frame.index[::-1]), TARGETS, split="part", name="flats")
+    assert (data.feature_names, data.target_names, data.name) == (FEATURES, TARGETS, "flats")
+    for part, rows in zip(("train", "val", "test"), parts(data), strict=True):
+        own = [row for row in frame.to_dict("records") if row["part"] == part]
+        assert rows.tolist() == [[float(row[name]) for name in (*FEATURES, *TARGETS)] for row in own]
+    assert np.array_equal(from_frame(frame, TARGETS, split="part", split_seed=9).x_train, data.x_train)  # no seed moves it
+
+
+def test_a_given_split_may_have_no_test_rows(frame: pd.DataFrame) -> None:
+    data = from_frame(frame[frame["part"] != "test"], "rent", split="part")
+    assert data.x_test is None
+    assert (len(data.x_train), len(data.x_val)) == (15, 9)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes", "expected"),
+    [
+        (30, None, (12, 12, 6)),
+        (7, None, (2, 2, 3)),
+        (5, None, (2, 2, 1)),
+        (30, (20, 3, 4), (20, 3, 4)),
+        (30, (2, 1, 0), (2, 1, 0)),
+    ],
+)
+def test_drawn_splits(
+    frame: pd.DataFrame, rows: int, sizes: tuple[int, int, int] | None, expected: tuple[int, int, int]
+) -> None:
+    table = frame.drop(columns="part").iloc[:rows]
+    first, again, other = (from_frame(table, TARGETS, sizes=sizes, split_seed=seed) for seed in (3, 3, 4))
+    assert (len(first.x_train), len(first.x_val), 0 if first.x_test is None else len(first.x_test)) == expected
+    assert np.array_equal(first.x_train, again.x_train)
+    assert np.array_equal(first.y_val, again.y_val)
+    assert not np.array_equal(first.x_train, other.x_train) or rows < 10
+    known = {row["a"]: [row["price"], row["rent"]] for row in table.to_dict("records")}
+    given = [(first.x_train, first.y_train), (first.x_val, first.y_val)]
+    given += [(first.x_test, first.y_test)] if first.x_test is not None and first.y_test is not None else []
+    drawn = [(x[0], y.tolist()) for xs, ys in given for x, y in zip(xs, ys, strict=True)]
+    assert len({a for a, _ in drawn}) == len(drawn) == sum(expected)
+    assert all(known[a] == labels for a, labels in drawn)
+
+
+def test_whatever_can_be_read_as_a_number_is_one(frame: pd.DataFrame) -> None:
+    odd = frame.assign(
+        a=[str(value) for value in frame["a"]],
+        price=np.array([Decimal(repr(float(value))) for value in frame["price"]], dtype=object),
+        flag=frame["flag"].astype("boolean"),
+        same=pd.Categorical([7] * ROWS),
+        rent=frame["rent"].astype("Float64"),
+    )
+    for ours, expected in zip(*(parts(from_frame(one, TARGETS, split="part")) for one in (odd, frame)), strict=True):
+        assert np.array_equal(ours, expected)
+
+
+def test_columns_may_be_called_by_numbers() -> None:
+    table = pd.DataFrame(np.arange(40.0).reshape(10, 4))
+    assert from_frame(table, ["3", "0"]).feature_names == ("1", "2")
+
+
+def test_constant_columns_and_labels_of_any_unit_train(frame: pd.DataFrame) -> None:
+    data = from_frame(frame, TARGETS, split="part").with_standardized_labels()
+    np.testing.assert_allclose(data.y_train.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(data.y_train.std(axis=0), 1)
+    own = frame[frame["part"] == "test"][list(TARGETS)].to_numpy()
+    train = frame[frame["part"] == "train"][list(TARGETS)].to_numpy()
+    assert data.y_test is not None
+    np.testing.assert_allclose(data.y_test, (own - train.mean(axis=0)) / train.std(axis=0))
+    regressor = {"hidden_sizes": [4], "max_steps": 20}
+    env = gym.make("MixRL-v0", data=data, options=[("data", 1), ("label", 3)], regressor=regressor)
+    assert isinstance(space := env.observation_space, gym.spaces.Box)
+    assert (space.low[:, 2] == 0).all()  # the constant column; Gymnasium would warn of a flat space
+    assert (space.high > space.low).all()
+    observation, _ = env.reset(seed=0)
+    assert observation.shape == (15, 3 + 2 + 2)
+    assert observation in space
+    assert np.isfinite(observation).all()
+    assert np.isfinite(env.step(np.ones(15, dtype=np.int8))[1])
+
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+def with_value(column: str, row: int, value: Any) -> Change:
+    def change(frame: pd.DataFrame) -> pd.DataFrame:
+        changed = frame.astype({column: object})
+        changed.iloc[row, list(frame.columns).index(column)] = value
+        return changed
+
+    return change
+
+
+REFUSED: dict[str, tuple[Change, dict[str, Any], str]] = {
+    "target": (lambda f: f, {"targets": "pirce"}, "no column 'pirce', which is named as target; did you mean 'price'?"),
+    "target's case": (lambda f: f, {"targets": "PRICE"}, "no column 'PRICE'.*did you mean 'price'?"),
+    "far target": (lambda f: f, {"targets": "xyz"}, "no column 'xyz'.*its columns are a, price, flag, part, same, rent$"),
+    "many columns": (
+        lambda f: pd.DataFrame(np.ones((9, 30))),
+        {"targets": "xyz"},
+        r"its columns are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\.$",
+    ),
+    "no target": (lambda f: f, {"targets": []}, "targets is empty: name at least one column"),
+    "target twice": (lambda f: f, {"targets": ["rent", "rent"]}, "'rent' is named twice"),
+    "split column": (lambda f: f, {"split": "parts"}, "no column 'parts', which is named as split; did you mean 'part'?"),
+    "split as target": (
+        lambda f: f,
+        {"targets": ["rent", "part"]},
+        "'part' is named as a target and as the column of the split",
+    ),
+    "no feature": (lambda f: f[["part", "price", "rent"]], {}, "has no column that is a feature, only 'part', 'price', 'rent'"),
+    "same name": (lambda f: f.rename(columns={"flag": "a"}), {}, "has 2 columns called 'a': rename or drop all but one"),
+    "number and text": (lambda f: f.rename(columns={"flag": 0, "a": "0"}), {}, "has 2 columns called '0'"),
+    "index column": (lambda f: f.rename(columns={"flag": "Unnamed: 2"}), {}, "column 3 of the table has no name.*index=False"),
+    "blank name": (lambda f: f.rename(columns={"a": " "}), {}, "column 1 of the table has no name"),
+    "text": (
+        with_value("flag", 4, "yes"),
+        {},
+        r"has 'yes', which is no number, in row 4 \(from 0\), column 'flag' \(the first of 1 in 30 rows\): encode",
+    ),
+    "long text": (with_value("a", 4, "x" * 500), {}, r"has 'x+\.\.\.x+', which is no number"),
+    "text label": (with_value("rent", 0, "12 000"), {}, "has '12 000', which is no number, in row 0 .*column 'rent'"),
+    "text before missing": (lambda f: with_value("a", 9, "?")(with_value("a", 2, None)(f)), {}, r"'\?', which is no number"),
+    "date": (
+        lambda f: f.assign(a=pd.Timestamp("2020-02-01")),
+        {},
+        "has '2020-02-01 00:00:00', which is no number.*of 30 in 30",
+    ),
+    "missing": (
+        lambda f: with_value("rent", 3, None)(with_value("a", 20, np.nan)(f)),
+        {},
+        r"no value in row 3 \(from 0\), column 'rent' \(the first of 2 in 30 rows\): fill in or drop",
+    ),
+    "infinite": (with_value("same", 7, np.inf), {}, r"has inf, which is not finite, in row 7 \(from 0\), column 'same'"),
+    "part": (with_value("part", 8, "valid"), {}, r"has 'valid' in row 8 \(from 0\), column 'part'; it must be 'train', 'val'"),
+    "part as number": (lambda f: f.assign(part=1), {}, r"has '1' in row 0"),
+    "no part": (with_value("part", 8, None), {}, "has no value in row 8 .*column 'part'; it must be"),
+    "no validation rows": (lambda f: f[f["part"] != "val"], {}, "has no row with 'val' in column 'part'"),
+    "no training rows": (lambda f: f[f["part"] != "train"], {}, "has no row with 'train' in column 'part'"),
+    "one training row": (lambda f: f.drop(f.index[f["part"] == "train"][1:]), {}, "at least 2 training rows, got 1"),
+    "split and sizes": (lambda f: f, {"sizes": (9, 9, 9)}, "'part' gives the split, so sizes cannot be given too"),
+    "too few rows": (lambda f: f.iloc[:4], {"split": None}, "the table has 4 rows, too few to draw .*: it needs 5"),
+    "no rows": (lambda f: f.iloc[:0], {"split": None}, "the table has 0 rows, too few"),
+    "too large": (lambda f: f, {"split": None, "sizes": (20, 10, 1)}, r"at most the 30 rows of the table; got \(20, 10, 1\)"),
+    "one to train on": (lambda f: f, {"split": None, "sizes": (1, 10, 1)}, "sizes must be three whole numbers"),
+    "none to validate": (lambda f: f, {"split": None, "sizes": (10, 0, 1)}, "sizes must be three whole numbers"),
+    "two sizes": (lambda f: f, {"split": None, "sizes": (10, 10)}, "sizes must be three whole numbers"),
+    "shares": (lambda f: f, {"split": None, "sizes": (0.6, 0.2, 0.2)}, "sizes must be three whole numbers"),
+    "split as feature": (lambda f: f, {"split": None}, "which is no number, in row 0 .*column 'part'.*of 30 in 30 rows"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_frames_that_are_refused(frame: pd.DataFrame, what: str) -> None:
+    change, arguments, message = REFUSED[what]
+    table = change(frame)
+    before = table.copy()
+    with pytest.raises(ValueError, match=message):
+        from_frame(table, **{"targets": TARGETS, "split": "part"} | arguments)
+    pd.testing.assert_frame_equal(table, before)
+
+
+# Files
+
+
+def test_a_file_gives_what_its_frame_gives(frame: pd.DataFrame, tmp_path: Path) -> None:
+    path = tmp_path / "flats.csv"
+    frame.to_csv(path, index=False)
+    data = read_table(str(path), TARGETS, split="part")
+    for ours, expected in zip(parts(data), parts(from_frame(frame, TARGETS, split="part")), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-15)
+    assert (data.feature_names, data.target_names, data.name) == (FEATURES, TARGETS, "flats")
+    assert read_table(path, "rent", split="part", name="mine").name == "mine"
+    numbers = {"True": 1.0, "False": 0.0}
+    with path.open(newline="") as file:  # the same rows by Python's own reader
+        cells = [[row[name] for name in (*FEATURES, *TARGETS)] for row in csv.DictReader(file)]
+    rows = np.array([[numbers[cell] if cell in numbers else float(cell) for cell in row] for row in cells])
+    np.testing.assert_allclose(in_order(np.concatenate(parts(data))), in_order(rows), rtol=1e-15)
+    frame.drop(columns="part").to_csv(path, index=False)
+    drawn = [read_table(path, TARGETS, sizes=(10, 8, 6), split_seed=seed).x_train for seed in (1, 1, 2)]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    again = from_frame(frame.drop(columns="part"), TARGETS, sizes=(10, 8, 6), split_seed=1)
+    np.testing.assert_allclose(drawn[0], again.x_train, rtol=1e-15)
+
+
+@pytest.mark.parametrize("around", ["\ufeff{}", "\n\n{}\n\n", "{}\r\n"])
+def test_marks_and_blank_lines_around_a_table_are_passed_over(tmp_path: Path, around: str) -> None:
+    table = "a,y\n" + "\n".join(f"{row},{row * 2}" for row in range(6))
+    data = read_table(written(tmp_path, around.format(table)), "y")
+    assert data.feature_names == ("a",)
+    assert sorted(np.concatenate(parts(data)).tolist()) == [[row, row * 2] for row in range(6)]
+
+
+GOOD = "a,b,y\n" + "".join(f"{row},{row + 0.5},{row * 2}\n" for row in range(8))
+REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
+    "nothing": ("", "is empty"),
+    "blank lines": ("\n  \n", "is empty"),
+    "header": ("a,b,y\n", "has 0 rows, too few"),
+    "semicolons": (
+        GOOD.replace(",", ";").replace(".", ","),
+        "apart by semicolons, not commas.*sep=';'.*decimal=','.*from_frame",
+    ),
+    "tabs": (GOOD.replace(",", "\t"), r"apart by tabs, not commas: read it with pandas\.read_csv\(path, sep='\\t'\)"),
+    "spreadsheet": (b"PK\x03\x04\xff\xfe", "is no UTF-8 text .*: save the table as CSV in UTF-8"),
+    "same name": (GOOD.replace("a,b", "b,b"), "has 2 columns called 'b'"),
+    "index column": (pd.DataFrame({"a": range(9), "y": range(9)}).to_csv(), "column 1 of .* has no name.*index=False"),
+    "comma at the end": (GOOD.replace("\n", ",\n"), "column 4 of .* has no name"),
+    "more values than names": (GOOD.replace("a,b,y", "b,y"), "have 3 values, but it names 2 columns"),
+    "long line": (GOOD + "1,2,3,4\n", "is no CSV table: .*Expected 3 fields in line 10, saw 4"),
+    "short line": (GOOD + "1,2\n", r"no value in line 10, column 'y' \(the first of 1 in 9 rows\)"),
+    "text": (GOOD + "1,high,3\n", "'high', which is no number, in line 10, column 'b'"),
+    "decimal comma": (GOOD + '1,"2,5",3\n', "'2,5', which is no number, in line 10, column 'b'"),
+    "after blank lines": ("\n" + GOOD + "\n   \n1,high,3\n", "'high', which is no number, in line 13, column 'b'"),
+    "after a break in quotes": ('a,"b\nb",y\n' + GOOD[6:] + "1,2,z\n", "'z', which is no number, in line 11, column 'y'"),
+    "only commas": (GOOD + ",,\n", r"no value in line 10, column 'a' \(the first of 3 in 9 rows\)"),
+    "one column": ("y\n1\n2\n3\n4\n5\n", "has no column that is a feature, only 'y'"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_FILES)
+def test_files_that_are_refused(tmp_path: Path, what: str) -> None:
+    text, message = REFUSED_FILES[what]
+    path = written(tmp_path, text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_table(path, "y")
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_table(tmp_path / "mine.csv", "y")
+
+
+# Studies
+
+
+def read(path: Path) -> Study:
+    return read_study(path, read_toml(path))
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+SMALL = """
+preset = "smoke"
+[tables.mine]
+path = "mine.csv"
+targets = ["y"]
+"""
+
+
+def test_what_a_study_knows_of_a_table(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    study = read(toml(tmp_path, SMALL))
+    assert study.datasets == ("mine",)  # all tables, where no datasets are named
+    table = study.tables["mine"]
+    assert table == OwnTable(path, sha256(GOOD.encode()).hexdigest(), ("y",), None, (3, 3, 2))
+    settings = pickle.loads(pickle.dumps(study.settings_on("mine", "MixRL")))
+    assert (settings.dataset, settings.env_id) == ("mine", "MixRL-v0")
+    assert settings.options == (("data", 1), ("data", 2), ("label", 1), ("label", 2))  # 3 training rows
+    told = json.loads(json.dumps(settings.as_dict()))["table"]
+    assert told == {"file": "mine.csv", "sha256": table.sha256, "targets": ["y"], "split": None, "sizes": [3, 3, 2]}
+    data = settings.load(4)
+    assert np.array_equal(data.x_val, read_table(path, "y", split_seed=4).x_val)
+    assert data.y_train.std() == pytest.approx(1)
+    env = gym.make(settings.env_id, **settings.env_settings() | {"data": data, "pretrained": False}).unwrapped
+    assert isinstance(env, MixRLEnv)
+    assert env.problem.options == settings.options
+
+
+def test_settings_of_other_datasets_are_told_as_before_there_were_tables() -> None:
+    for preset in PRESETS.values():
+        assert "table" not in preset.as_dict()
+    assert Settings().on("auto") == Settings(dataset="auto")
+    enough = OwnTable(Path("mine.csv"), "", ("y",), None, (17, 1, 1))
+    assert Settings().on("mine", enough).options is None  # the environment's own fit: k goes up to 16
+    assert max(k for _, k in DEFAULT_OPTIONS) == 16
+    with pytest.raises(ValueError, match="k must lie between 1 and n_train - 1 = 16"):
+        Settings(options=(("data", 17),)).on("mine", enough)
+    with pytest.raises(ValueError, match=r"table is no setting: define the table as \[tables\.NAME\]"):
+        with_changes(Settings(), {"table": "mine.csv"})
+
+
+def test_a_table_may_be_added_to_stored_results_but_not_another_of_its_name(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    plain = read(toml(tmp_path, 'preset = "smoke"\ndatasets = ["no2"]'))
+    ResultStore(tmp_path / "out", plain, "").add([{"dataset": "no2", "method": "MixRL", "split_seed": 0}])
+    both = read(toml(tmp_path, 'datasets = ["no2", "mine"]' + SMALL))
+    store = ResultStore(tmp_path / "out", both, "")
+    store.add([{"dataset": "mine", "method": "MixRL", "split_seed": 0}])
+    stored = read_results(tmp_path / "out").set_index("dataset")["settings"]
+    assert stored["no2"] == json.dumps(PRESETS["smoke"].as_dict())
+    assert stored["mine"] == json.dumps(both.settings_on("mine", "MixRL").as_dict())
+    ResultStore(tmp_path / "out", both, "")
+    ResultStore(tmp_path / "out", plain, "")
+    for text, what in ((SMALL + "sizes = [4, 2, 2]", "sizes"), (SMALL.replace('"y"', '"b"'), "targets")):
+        with pytest.raises(ValueError, match=f"made with another {what} of the table 'mine': .* choose another folder"):
+            ResultStore(tmp_path / "out", read(toml(tmp_path, text)), "")
+    learned = read(toml(tmp_path, SMALL + '[variants."other name"]'))  # computes nothing of what is stored
+    ResultStore(tmp_path / "out", learned, "")
+    written(tmp_path, GOOD + "1,2,3\n")
+    with pytest.raises(ValueError, match="another sha256 of the table 'mine'"):
+        ResultStore(tmp_path / "out", read(toml(tmp_path, SMALL + '[variants."other name"]')), "")
+
+
+def test_a_file_that_changes_while_a_study_runs_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    table = read(toml(tmp_path, SMALL)).tables["mine"]
+    written(tmp_path, GOOD.replace("0.5", "0.6"))
+    with pytest.raises(ValueError, match=r"mine\.csv has changed while the study ran"):
+        table.load(0)
+
+
+REFUSED_TABLES = {
+    "no table": ("tables = 3", r"tables must be written as \[tables\.NAME\], got 3"),
+    "no keys": ("[tables.mine]", r"\[tables\.mine\] must give path and targets"),
+    "no targets": ('[tables.mine]\npath = "mine.csv"', r"\[tables\.mine\] must give path and targets"),
+    "key": (SMALL + 'target = "y"', "unknown key of a table 'target'; known: path, targets, split, sizes"),
+    "name of a dataset": (SMALL.replace("tables.mine", "tables.no2"), "cannot be called 'no2', which is another dataset"),
+    "name of a file": (SMALL.replace("tables.mine", 'tables."a/b"'), "digits, _ and - only, got 'a/b'"),
+    "targets": (SMALL.replace('["y"]', "[1]"), r"targets of table 'mine' must be a list of column names, got \[1\]"),
+    "sizes": (SMALL + "sizes = 5", "sizes of table 'mine' must be a list of three whole numbers, got 5"),
+    "shares": (SMALL + "sizes = [0.5, 0.25, 0.25]", "sizes must be three whole numbers"),
+    "split": (SMALL + "split = 5", "split of table 'mine' must be a text, got 5"),
+    "no file": (SMALL.replace("mine.csv", "other.csv"), r"table 'mine': cannot read .*other\.csv: No such file"),
+    "column": (SMALL.replace('"y"', '"Y"'), "has no column 'Y', which is named as target; did you mean 'y'?"),
+    "no test rows": (SMALL + "sizes = [5, 3, 0]", "table 'mine' has no test rows, which a study judges methods on"),
+    "unknown dataset": ('datasets = ["yours"]\n' + SMALL, "unknown dataset 'yours'; known: .*, mine$"),
+    "options": (SMALL + '[settings]\noptions = [["data", 5]]', r"k must lie between 1 and n_train - 1 = 2"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED_TABLES)
+def test_tables_of_a_study_that_are_refused_before_any_work(tmp_path: Path, what: str) -> None:
+    text, message = REFUSED_TABLES[what]
+    written(tmp_path, GOOD)
+    path = toml(tmp_path, text)
+    with pytest.raises(ValueError, match=message) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+
+
+def blocks(language: str) -> list[str]:
+    """Code blocks of a language in the section "Your own table"."""
+    section = PAGE.read_text().split("## Your own table")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_page_runs_from_a_table_to_the_results_of_a_study(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code writes flats.csv, which the study beside it reads; cut to what can be computed in seconds."""
+    monkeypatch.chdir(tmp_path)
+    (code,), (study,) = blocks("python"), blocks("toml")
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["env"].action_space.n == 50
+    assert len(names["drawn"].x_train) == 60
+    frame.rename(columns={"price": "deposit"}).to_csv("rents.csv", index=False)
+    (tmp_path / "page.toml").write_text(study)
+    assert read(tmp_path / "page.toml").datasets == ("no2", "flats", "rents")
+    small = study.replace('"no2", ', "").replace("splits = [0, 1, 2]", 'splits = [0, 1]\npreset = "smoke"')
+    (tmp_path / "page.toml").write_text(small)
+
+    done = run("study", "page.toml", "--out", "results")
+    assert done.returncode == 0, done.stderr
+    assert "flats: accuracy, 2 splits" in done.stdout
+    assert "rents: accuracy, the given split, 2 seeds" in done.stdout
+    folder = tmp_path / "results" / "page"
+    results = read_results(folder)
+    assert len(results) == 2 * 2 * 4 * 2  # datasets x splits x methods x final trainings
+    plain = results[results["method"] == "No Augmentation"]
+    assert plain.groupby("dataset")["num_rows"].unique().map(list).to_dict() == {"flats": [60], "rents": [15]}
+    told = {dataset: json.loads(rows["settings"].iloc[0])["table"] for dataset, rows in results.groupby("dataset")}
+    assert told["flats"]["sha256"] == sha256((tmp_path / "flats.csv").read_bytes()).hexdigest()
+    assert (told["rents"]["split"], told["rents"]["sizes"]) == ("part", [15, 9, 6])
+    seeds = plain[plain["dataset"] == "rents"].groupby("split_seed")["test_rmse"].mean()
+    assert seeds[0] != seeds[1]  # other random numbers on the same rows
+    for dataset in ("flats", "rents"):
+        assert (folder / "figures" / f"{dataset}_k_histogram.png").read_bytes().startswith(b"\x89PNG")
+
+    before = (folder / "results.csv").read_bytes()
+    again = run("study", "page.toml", "--out", "results")
+    assert again.returncode == 0, again.stderr
+    assert (folder / "results.csv").read_bytes() == before
+
+    without = re.sub(r"\[tables\.flats\].*?(?=\[tables)", "", small.replace('"flats", ', ""), flags=re.DOTALL)
+    (tmp_path / "page.toml").write_text(without)
+    assert list(read(tmp_path / "page.toml").tables) == ["rents"]
+    ResultStore(folder, read(tmp_path / "page.toml"), "")  # raises nothing: what a study does not compute may stay
+
+    (tmp_path / "page.toml").write_text(small)
+    with (tmp_path / "flats.csv").open("a") as file:
+        file.write("50,3,200000\n")
+    other = run("study", "page.toml", "--out", "results")
+    assert other.returncode == 2
+    assert f"made with another sha256 of the table 'flats': {told['flats']['sha256']}; choose another folder" in other.stderr
+    assert (folder / "results.csv").read_bytes() == before
