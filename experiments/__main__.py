@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,7 @@ from experiments.benchmark.run import Part, benchmark_tables, measure, stored_ta
 from experiments.figures import draw_idea
 from experiments.optics import bundle_indices, draw_reference, residuals_table
 from experiments.pages import draw_stored, fill_page, tables_of
+from experiments.report import folders_with_results, write_report
 from experiments.reproduce import run_study
 from experiments.results import ResultStore, cell_folder
 from experiments.studies.cells import run_cells
@@ -127,6 +129,22 @@ def pages(files: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
         print(f"{path}: {'written' if fill_page(path) else 'up to date'}")
 
 
+def report(
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    results: Path = Path("results"),
+    out: Path = Path("runs/report.html"),
+) -> None:
+    """Write one HTML page with the tables, figures, settings and commands of stored results; it opens offline and prints well.
+
+    Args:
+        folders: of studies, such as results/no2-default; all that hold results if none is named.
+        results: where they are looked for if none is named.
+        out: the page to write.
+    """
+    write_report(folders or folders_with_results(results), out, date.today())
+    print(out)
+
+
 def benchmark(
     parts: Annotated[tuple[Part, ...], tyro.conf.Positional] = ("throughput", "overhead", "scale", "cuda"),
     splits: tuple[int, ...] = (0, 1, 2, 3, 4),
@@ -190,7 +208,7 @@ def optics(out: Path = Path("docs/thin_film.png"), bundle: bool = False) -> None
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = {verb.__name__: verb for verb in (reproduce, study, tables, figures, pages, benchmark, idea, optics)}
+    verbs = {verb.__name__: verb for verb in (reproduce, study, tables, figures, pages, report, benchmark, idea, optics)}
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="python -m experiments", description=__doc__)
     except (ValueError, OSError) as error:

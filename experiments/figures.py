@@ -23,15 +23,17 @@ _BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9772b", "#8a8a8a"
 _SMOOTHING = 10  # updates of the moving mean in the learning curve
 
 
-def draw_figures(folder: Path) -> list[Path]:
-    """Draw every figure that the stored results of a study allow, into its folder figures/.
+def draw_figures(folder: Path, out: Path) -> list[Path]:
+    """Draw every figure that the stored results of a comparison allow.
+
+    Args:
+        folder: of the study.
+        out: where the figures go.
 
     Returns:
         The files written.
     """
     results = read_results(folder)
-    out = folder / "figures"
-    out.mkdir(exist_ok=True)
     written = []
     for dataset in results["dataset"].unique():
         own = results[results["dataset"] == dataset]
@@ -170,7 +172,9 @@ def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | No
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure; returns its path."""
+    """Write a figure; returns its path. In place of PNG, it is written in the format of matplotlib's `savefig.format`."""
+    if path.suffix == ".png":
+        path = path.with_suffix("." + matplotlib.rcParams["savefig.format"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)  # same input, same bytes
     return path

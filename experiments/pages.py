@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.benchmark.learning import read_learning
+from experiments.benchmark.plots import draw_benchmark
+from experiments.benchmark.run import benchmark_tables, is_benchmark, stored_tables
 from experiments.figures import draw_figures
 from experiments.results import write_text
 from experiments.studies.cells import read_cells
@@ -19,6 +22,12 @@ from experiments.studies.kinds import KINDS, SETTINGS_FILE, read_toml
 from experiments.tables import study_tables, to_markdown
 
 _BLOCK = re.compile(r"(<!-- tables: (?P<folder>\S+)(?P<numbers>[ 0-9]*) -->\n).*?(<!-- /tables -->)", re.DOTALL)
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether anything is stored in a folder, whatever kind of study it is."""
+    cells = (folder / SETTINGS_FILE).exists() and any(folder.glob("*.csv"))
+    return cells or (folder / "results.csv").exists() or is_benchmark(folder)
 
 
 def tables_of(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd.DataFrame]]:
@@ -30,15 +39,25 @@ def tables_of(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd.Da
     settings = folder / SETTINGS_FILE
     if settings.exists():
         return KINDS[read_toml(settings)["kind"]].tables(read_cells(folder))
+    if is_benchmark(folder):
+        return list(benchmark_tables(folder).values())
     return study_tables(folder, splits)
 
 
-def draw_stored(folder: Path) -> list[Path]:
-    """Draw the figures of a results folder into it, whatever kind of study it holds; returns the files written."""
+def draw_stored(folder: Path, out: Path | None = None) -> list[Path]:
+    """Draw the figures of a results folder, whatever kind of study it holds; returns the files written.
+
+    Args:
+        folder: of the study.
+        out: where the figures go; if not given, the study's own folder.
+    """
     settings = folder / SETTINGS_FILE
     if settings.exists():
-        return KINDS[read_toml(settings)["kind"]].draw(read_cells(folder), folder)
-    return draw_figures(folder)
+        return KINDS[read_toml(settings)["kind"]].draw(read_cells(folder), out or folder)
+    out = out or folder / "figures"
+    if is_benchmark(folder):
+        return draw_benchmark(stored_tables(folder), read_learning(folder), out)
+    return draw_figures(folder, out)
 
 
 def filled(page: str, root: Path) -> str:

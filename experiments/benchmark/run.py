@@ -49,6 +49,11 @@ def stored_tables(folder: Path) -> dict[str, pd.DataFrame]:
     return {name: pd.read_csv(folder / f"{name}.csv") for name in TITLES if (folder / f"{name}.csv").exists()}
 
 
+def is_benchmark(folder: Path) -> bool:
+    """Whether a folder holds measurements."""
+    return (folder / "learning").is_dir() or any((folder / f"{name}.csv").exists() for name in TITLES)
+
+
 def benchmark_tables(folder: Path) -> dict[str, tuple[str, pd.DataFrame]]:
     """Every stored measurement as people read it: a title that names the machine, and a table with three digits."""
     tables = {}
