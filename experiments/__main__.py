@@ -15,15 +15,18 @@ from rich.console import Console
 from experiments.benchmark.learning import VARIANTS, read_learning, run_learning
 from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
+from experiments.comparison import Comparison
+from experiments.engines import EngineName, make_engine
 from experiments.figures import draw_idea
 from experiments.optics import bundle_indices, draw_reference, residuals_table
 from experiments.pages import draw_stored, fill_page, tables_of
+from experiments.progress import SweepProgress
 from experiments.report import folders_with_results, write_report
-from experiments.reproduce import run_study
-from experiments.results import ResultStore, cell_folder
-from experiments.studies.cells import run_cells
+from experiments.results import cell_folder
+from experiments.studies.cells import CellFolder
 from experiments.studies.kinds import COMPARE, cell_study, keep_settings, read_toml
 from experiments.study import Study, read_study
+from experiments.sweep import Sweep, Work
 from experiments.tables import to_markdown, to_rich
 from mixrl_env.datasets.thin_film import materials
 
@@ -34,6 +37,7 @@ def reproduce(
     preset: Literal["default", "reinforce", "paper", "smoke"] = "default",
     splits: tuple[int, ...] = (0,),
     out: Path | None = None,
+    workers: int = 1,
 ) -> None:
     """Run the NO2 rows of Table 2 and print them beside the paper's.
 
@@ -43,54 +47,101 @@ def reproduce(
         preset: default and reinforce take minutes, paper hours (Algorithm 1 as printed), smoke seconds (to see that it runs).
         splits: seeds of the random splits into training, validation and test rows.
         out: folder of the results; runs/no2-PRESET if not given.
+        workers: methods that run side by side and share the cores.
     """
     if not splits or min(splits) < 0:
         raise ValueError(f"--splits takes at least one seed of 0 or above, got {splits}")
-    _run(Study.of_preset(preset, splits), out or Path("runs") / f"no2-{preset}", Console())
+    folder = out or Path("runs") / f"no2-{preset}"
+    _compute([Comparison(Study.of_preset(preset, splits), folder, _command())], workers=workers)
 
 
-def study(files: Annotated[tuple[Path, ...], tyro.conf.Positional], out: Path = Path("runs")) -> None:
-    """Run studies from their TOML files, one after the other; each goes into the folder of its name.
+def sweep(
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional],
+    out: Path = Path("runs"),
+    workers: int | None = None,
+    engine: EngineName = "processes",
+    address: str | None = None,
+    time_limit: float | None = None,
+) -> None:
+    """Run the cells of studies from their TOML files side by side; each study goes into the folder of its name.
 
-    Finished methods are stored at once and are not computed again; Ctrl-C loses only the method at work.
+    A cell is one method on one dataset and split, or what a study of another kind calls one. Finished cells are stored at once
+    and are not computed again, whatever ends the sweep; cells that fail are recorded in failures.csv and tried again by the
+    next sweep. Several sweeps may work on one folder.
 
     Args:
         files: such as experiments/studies/transfer.toml.
         out: folder of the studies' folders; results holds those of the documentation.
+        workers: cells that run side by side; all cores of the machine or the cluster if not given.
+        engine: processes of this machine, or a Ray cluster; see docs/cluster.md.
+        address: of the Ray cluster; if not given $RAY_ADDRESS, one that runs on this machine, or one started for the sweep.
+        time_limit: minutes that a cell may take; the tables print TLE for methods that take longer.
     """
-    console, studies = Console(), []
-    for path in files:  # all of them first: a bad file is told before any work starts
-        told = read_toml(path)
-        studies.append((path, told, read_study(path, told) if told["kind"] == COMPARE else cell_study(path, told)))
-    for path, told, one in studies:
+    read = [(path, read_toml(path)) for path in files]  # all of them first: a bad file is told before any work starts
+    studies = [read_study(path, told) if told["kind"] == COMPARE else cell_study(path, told) for path, told in read]
+    works: list[Work] = []
+    for (path, told), study in zip(read, studies, strict=True):
         folder = out / path.stem
-        if isinstance(one, Study):
-            _run(one, folder, console)
-            continue
-        keep_settings(path, told, folder)
-        run_cells(one, folder, console.print)
-        tables(folder)
-        figures(folder)
+        if isinstance(study, Study):
+            works.append(Comparison(study, folder, _command()))
+        else:
+            keep_settings(path, told, folder)
+            works.append(CellFolder(study, folder))
+    _compute(works, workers, engine, address, time_limit)
 
 
-def _run(study: Study, folder: Path, console: Console) -> None:
+def _compute(
+    works: list[Work],
+    workers: int | None = None,
+    engine: EngineName = "processes",
+    address: str | None = None,
+    time_limit: float | None = None,
+) -> None:
     """Compute what is missing, print the tables, draw the figures."""
-    command = shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
-    store = ResultStore(folder, study, command)
+    console, missing = Console(), sum(len(work.missing()) for work in works)
+    if not missing:
+        console.print("all cells are stored, nothing to compute")
+        _show(works, console)
+        return
+    runs_on = make_engine(engine, workers, address, None if time_limit is None else 60 * time_limit)
+    progress = SweepProgress(console, min(runs_on.slots(), missing))
     try:
-        run_study(store, study, console)
+        with progress:
+            Sweep(works, runs_on, progress, time_limit, _command()).run()
     except KeyboardInterrupt:
-        console.print(f"\ninterrupted; finished methods are in {store.path}, the same command goes on from there")
-        if store.path.exists():
-            tables(store.folder)
+        where = ", ".join(str(work.folder) for work in works)
+        console.print(f"\ninterrupted; finished methods are in {where}, the same command goes on from there", soft_wrap=True)
+        for work in works:
+            if len(work.missing()) < len(work.tasks):
+                tables(work.folder)
         sys.exit(130)
-    tables(store.folder)
-    written = [store.path, *draw_stored(store.folder)]
-    for dataset, split in product(study.datasets, study.splits):
-        written += sorted(cell_folder(store.folder, dataset, split).rglob("plan.csv"))
-    console.print("Written:")
-    for path in written:
-        console.print(f"  {path}", soft_wrap=True)
+    _show(works, console)
+    for what, names in (("beyond the time limit", progress.beyond_time), ("failed", progress.failed)):
+        for name in names:
+            console.print(f"{what}: {name}", soft_wrap=True, markup=False, highlight=False)
+    if progress.failed:
+        console.print("failures.csv in the results' folder says why; the same command tries them again")
+        sys.exit(1)
+
+
+def _show(works: list[Work], console: Console) -> None:
+    """Tables, figures, and which files there are."""
+    for work in works:
+        if len(work.missing()) == len(work.tasks):
+            continue
+        tables(work.folder)
+        written = draw_stored(work.folder)
+        if isinstance(work, Comparison):
+            written = [work.store.path, *written]
+            for dataset, split in product(work.study.datasets, work.study.splits):
+                written += sorted(cell_folder(work.folder, dataset, split).rglob("plan.csv"))
+        console.print("Written:")
+        for path in written:
+            console.print(f"  {path}", soft_wrap=True)
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
 
 
 def tables(results: ResultsFolder, markdown: bool = False, splits: tuple[int, ...] = ()) -> None:
@@ -165,7 +216,7 @@ def benchmark(
         markdown: print Markdown, as docs/performance.md holds it.
     """
     console = Console()
-    command = shlex.join(["python", "-m", "experiments", *sys.argv[1:]])
+    command = _command()
     with console.status("") as status:
         for part in () if show else parts:
             if part == "learning":
@@ -208,7 +259,7 @@ def optics(out: Path = Path("docs/thin_film.png"), bundle: bool = False) -> None
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = {verb.__name__: verb for verb in (reproduce, study, tables, figures, pages, report, benchmark, idea, optics)}
+    verbs = {verb.__name__: verb for verb in (reproduce, sweep, tables, figures, pages, report, benchmark, idea, optics)}
     try:
         tyro.extras.subcommand_cli_from_dict(verbs, prog="python -m experiments", description=__doc__)
     except (ValueError, OSError) as error:

@@ -111,7 +111,7 @@ def _of_cells(folder: Path) -> Provenance:
     facts = f"A study of the kind {told['kind']}: {_count(rows, 'row')} stored in {_count(cells, 'cell')}."
     shipped = STUDIES / f"{folder.name}.toml"
     file = shipped.relative_to(STUDIES.parents[1]) if shipped.exists() else Path(f"{folder.name}.toml")
-    command = _derived("study", str(file), "--out", str(folder.parent))
+    command = _derived("sweep", str(file), "--out", str(folder.parent))
     group = SettingsGroup("The study's file", None, path.read_text().strip())
     return Provenance(_purpose(path), facts, [], [group], [command], "")
 

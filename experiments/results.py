@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from experiments.claims import files_lock
 from experiments.study import Study
 from mixrl_env import __version__
 
@@ -32,6 +34,8 @@ COLUMNS = (
     "settings",
 )
 """seconds is the wall time of the whole method on that split, final trainings included; settings is JSON."""
+CELL = ("dataset", "method", "split_seed")
+"""The columns that name a cell within a study."""
 
 
 class ResultStore:
@@ -42,12 +46,16 @@ class ResultStore:
         study: whose results are stored.
         command: how the study was started.
 
+    Attributes:
+        path: of the table.
+
     Raises:
         ValueError: if the folder holds results of other settings, of another version, or of another table of the same name.
     """
 
     def __init__(self, folder: Path, study: Study, command: str) -> None:
         self.folder, self._study, self._command = folder, study, command
+        self._order = {cell: place for place, cell in enumerate(study.cells())}
         self.path = folder / "results.csv"
         if self.path.exists():
             self._check(read_results(folder))
@@ -79,22 +87,28 @@ class ResultStore:
                 yield from (("settings", settings) for settings in rows["settings"] if settings != ours)
         yield from (("version", version) for version in stored["version"] if version != __version__)
 
-    def is_done(self, dataset: str, method: str, split_seed: int) -> bool:
-        """Whether a method's results on a split are stored."""
+    def done(self) -> set[tuple[str, str, int]]:
+        """Dataset, method and split seed of everything that is stored."""
         if not self.path.exists():
-            return False
-        stored = read_results(self.folder)
-        same = (stored["dataset"] == dataset) & (stored["method"] == method) & (stored["split_seed"] == split_seed)
-        return bool(same.any())
+            return set()
+        return set(read_results(self.folder)[list(CELL)].itertuples(index=False, name=None))
 
     def add(self, rows: list[dict[str, Any]]) -> None:
-        """Store all rows of one method on one split; the file is replaced in one go."""
+        """Store all rows of one method on one split; the file is replaced in one go.
+
+        Rows stand in the order of the study, whichever was finished first.
+        """
         common = {"preset": self._study.name, "version": __version__, "command": self._command}
         rows = [{**row, **common, "settings": self.settings(row["dataset"], row["method"])} for row in rows]
         new = pd.DataFrame(rows, columns=list(COLUMNS))
-        if self.path.exists():
-            new = pd.concat([read_results(self.folder), new], ignore_index=True)
-        write_csv(new, self.path)
+        with files_lock(self.folder):
+            if self.path.exists():
+                stored = read_results(self.folder)
+                self._check(stored)
+                new = pd.concat([stored, new], ignore_index=True)
+            cells = new[list(CELL)].itertuples(index=False, name=None)
+            place = pd.Series([self._order.get(cell, -1) for cell in cells])  # what we do not compute stays on top
+            write_csv(new.iloc[place.argsort(kind="stable")], self.path)
 
 
 def read_results(folder: Path) -> pd.DataFrame:
@@ -126,9 +140,17 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 
 def write_text(text: str, path: Path) -> None:
     """Write or replace a file in one go."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
+    write_bytes(text.encode(), path)
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write or replace a file in one go."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another process may write the same file
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def cell_folder(folder: Path, dataset: str, split_seed: int) -> Path:

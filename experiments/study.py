@@ -36,6 +36,10 @@ class Study:
     methods: dict[str, Settings]
     tables: dict[str, OwnTable] = field(default_factory=dict)
 
+    def cells(self) -> list[tuple[str, str, int]]:
+        """Dataset, method and split seed of every result, in the order of the tables."""
+        return [(dataset, name, split) for dataset in self.datasets for split in self.splits for name in self.methods]
+
     @classmethod
     def of_preset(cls, preset: str, splits: tuple[int, ...]) -> Study:
         """The baselines and the MixRL of a preset."""

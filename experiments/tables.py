@@ -12,6 +12,7 @@ from rich.table import Table
 from scipy import stats
 
 from experiments.across import across_tables
+from experiments.failures import TLE, methods_beyond_time
 from experiments.methods import REFERENCES
 from experiments.paper import PUBLISHED
 from experiments.results import cell_folder, read_results, stored_table
@@ -40,7 +41,10 @@ def study_tables(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd
         tables += across_tables(stored)
     for dataset, results in stored.groupby("dataset", sort=False):
         tables += [
-            (f"{dataset}: accuracy, {_which(results)} (Table 2)", accuracy_table(results)),
+            (
+                f"{dataset}: accuracy, {_which(results)} (Table 2)",
+                accuracy_table(results, methods_beyond_time(folder, str(dataset), list(results["method"].unique()))),
+            ),
             (f"{dataset}: RMSE differences, paired by split, 95% intervals; negative is better", difference_table(results)),
             (f"{dataset}: the same, averaged predictions on both sides", difference_table(results, averaged=True)),
             (f"{dataset}: averaged MixRL against single baselines", deployed_table(results)),
@@ -61,7 +65,7 @@ def _which(results: pd.DataFrame) -> str:
     return f"split {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} splits"
 
 
-def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
+def accuracy_table(results: pd.DataFrame, beyond_time: Sequence[str] = ()) -> pd.DataFrame:
     """Table 2 for one dataset: one row a method, the paper's figures beside ours.
 
     "Averaged" is the test RMSE of the mean prediction of a split's final trainings, "Inner runs" the inner trainings that were
@@ -69,8 +73,12 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
 
     With one split, ± is the standard deviation over its final trainings, as in the paper; with several, each split's figure is
     the mean over its final trainings and ± the standard deviation over splits.
+
+    Args:
+        results: stored rows of one dataset.
+        beyond_time: methods that took longer than the time limit; their rows say TLE, as in Tables 4 and 6.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for method, ours in results.groupby("method", sort=False):
         published = PUBLISHED.get(ours["dataset"].iloc[0], {}).get(str(method))
         minutes = ours.drop_duplicates("split_seed")["seconds"].median() / 60
@@ -87,6 +95,8 @@ def accuracy_table(results: pd.DataFrame) -> pd.DataFrame:
                 "Min.": f"{minutes:.1f}",
             }
         )
+    for method in beyond_time:
+        rows.append({**dict.fromkeys(rows[0], ""), "Method": method, "Test RMSE": TLE, "Test R²": TLE})
     return pd.DataFrame(rows)
 
 

@@ -143,7 +143,7 @@ def test_wrong_command_is_one_clear_error(arguments: list[str], message: str) ->
 def test_help_lists_the_verbs() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for verb in ("reproduce", "tables", "figures", "idea"):
+    for verb in ("reproduce", "sweep", "tables", "figures", "idea"):
         assert verb in done.stdout
 
 

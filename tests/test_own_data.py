@@ -434,7 +434,7 @@ def test_the_page_runs_from_a_table_to_the_results_of_a_study(
     small = study.replace('"no2", ', "").replace("splits = [0, 1, 2]", 'splits = [0, 1]\npreset = "smoke"')
     (tmp_path / "page.toml").write_text(small)
 
-    done = run("study", "page.toml", "--out", "results")
+    done = run("sweep", "page.toml", "--out", "results")
     assert done.returncode == 0, done.stderr
     assert "flats: accuracy, 2 splits" in done.stdout
     assert "rents: accuracy, the given split, 2 seeds" in done.stdout
@@ -452,7 +452,7 @@ def test_the_page_runs_from_a_table_to_the_results_of_a_study(
         assert (folder / "figures" / f"{dataset}_k_histogram.png").read_bytes().startswith(b"\x89PNG")
 
     before = (folder / "results.csv").read_bytes()
-    again = run("study", "page.toml", "--out", "results")
+    again = run("sweep", "page.toml", "--out", "results")
     assert again.returncode == 0, again.stderr
     assert (folder / "results.csv").read_bytes() == before
 
@@ -464,7 +464,7 @@ def test_the_page_runs_from_a_table_to_the_results_of_a_study(
     (tmp_path / "page.toml").write_text(small)
     with (tmp_path / "flats.csv").open("a") as file:
         file.write("50,3,200000\n")
-    other = run("study", "page.toml", "--out", "results")
+    other = run("sweep", "page.toml", "--out", "results")
     assert other.returncode == 2
     assert f"made with another sha256 of the table 'flats': {told['flats']['sha256']}; choose another folder" in other.stderr
     assert (folder / "results.csv").read_bytes() == before

@@ -310,7 +310,7 @@ def test_peers_and_ablations_run_from_a_file(tmp_path: Path) -> None:
         "[variants.\"W/O Label & Data Dist. Limits\"]\noptions = [['all', 0]]\n"
         "[variants.\"W/O Data Dist. Limits\"]\noptions = [['label', 1], ['label', 4]]\n"
     )
-    done = run("study", path, "--out", tmp_path)
+    done = run("sweep", path, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     results = read_results(tmp_path / "mine")
     assert results["method"].nunique() == 7

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pandas as pd
 import pytest
 
 from agents import MaskRegressionConfig, ReinforceConfig
+from experiments.engines.base import Failure, Outcome, perform
+from experiments.failures import record_failure
 from experiments.methods import BASELINES
 from experiments.methods.mixrl import hold_back, make_envs, rotate
 from experiments.results import read_results
 from experiments.settings import PRESETS, with_changes
-from experiments.studies import fidelity
-from experiments.studies.cells import CellStudy, Row, read_cells, run_cells
+from experiments.studies.cells import CellFolder, CellStudy, Row, read_cells
 from experiments.studies.drift import Drift
 from experiments.studies.kinds import COMPARE, KINDS, cell_study, read_toml
 from experiments.studies.transfer import Transfer
@@ -214,20 +216,11 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 # Cells
 
 
-class Counting:
-    """Three cells, the second of which may fail."""
-
-    def __init__(self, broken: bool = False) -> None:
-        self.broken, self.computed = broken, 0
+class Three:
+    """Three cells."""
 
     def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
-        return [(name, lambda n=number: self._rows(n)) for number, name in enumerate("abc")]
-
-    def _rows(self, number: int) -> list[Row]:
-        if self.broken and number == 1:
-            raise KeyboardInterrupt
-        self.computed += 1
-        return [{"cell": number, "value": number / 3, "words": "x, y" if row else ""} for row in range(2)]
+        return [(name, partial(some_rows, number)) for number, name in enumerate("abc")]
 
     @staticmethod
     def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -238,25 +231,21 @@ class Counting:
         return []
 
 
-def test_stored_cells_are_not_computed_again(tmp_path: Path) -> None:
-    folder, said, interrupted = tmp_path / "new" / "study", [], Counting(broken=True)
-    with pytest.raises(KeyboardInterrupt):
-        run_cells(interrupted, folder, said.append)
-    assert interrupted.computed == 1
-    assert [path.name for path in folder.iterdir()] == ["a.csv"]
-    first = (folder / "a.csv").read_bytes()
-    rest = Counting()
-    run_cells(rest, folder, said.append)
-    assert rest.computed == 2
-    assert (folder / "a.csv").read_bytes() == first
-    assert sorted(path.name for path in folder.iterdir()) == ["a.csv", "b.csv", "c.csv"]
-    again = Counting()
-    run_cells(again, folder, said.append)
-    assert again.computed == 0
-    assert ["nothing to compute" in words for words in said] == [False, False, True, False, False, True, True, True]
-    stored = read_cells(folder)
-    assert stored["cell"].tolist() == [0, 0, 1, 1, 2, 2]
-    assert stored["value"].tolist() == [number / 3 for number in (0, 0, 1, 1, 2, 2)]
+def some_rows(number: int) -> list[Row]:
+    return [{"cell": number, "value": number / 3, "words": "x, y" if row else ""} for row in range(2)]
+
+
+def test_cells_are_files(tmp_path: Path) -> None:
+    work = CellFolder(Three(), tmp_path)
+    assert [task.name for task in work.missing()] == ["a", "b", "c"]
+    for task in work.tasks[:2]:
+        work.keep(task, perform(task, tmp_path, lambda *told: None))
+    assert [task.name for task in work.missing()] == [task.name for task in CellFolder(Three(), tmp_path).missing()] == ["c"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+    record_failure(tmp_path, work.tasks[2], Outcome(failure=Failure("error")), None, "")  # another file, but no cell
+    stored = read_cells(tmp_path)
+    assert stored["cell"].tolist() == [0, 0, 1, 1]
+    assert stored["value"].tolist() == [number / 3 for number in (0, 0, 1, 1)]
 
 
 def test_a_folder_without_cells_is_an_error(tmp_path: Path) -> None:
@@ -365,9 +354,9 @@ rule = "one_standard_error"
 """
 
 
-def test_the_verb_study_compares_and_goes_on(tmp_path: Path) -> None:
+def test_the_verb_sweep_compares_and_goes_on(tmp_path: Path) -> None:
     path, out = write(tmp_path, COMPARED), tmp_path / "out"
-    done = run("study", path, "--out", out)
+    done = run("sweep", path, "--out", out)
     assert done.returncode == 0, done.stderr
     folder = out / "mine"
     results = read_results(folder)
@@ -392,40 +381,37 @@ def test_the_verb_study_compares_and_goes_on(tmp_path: Path) -> None:
     assert not list(folder.rglob("*.partial"))
 
     before = (folder / "results.csv").read_bytes()
-    again = run("study", path, "--out", out)
+    again = run("sweep", path, "--out", out)
     assert again.returncode == 0
-    assert again.stdout.count("nothing to compute") == 2
+    assert "nothing to compute" in again.stdout
     assert (folder / "results.csv").read_bytes() == before
 
     path.write_text(COMPARED.replace("thresholds = 2", "thresholds = 3"))
-    other = run("study", path, "--out", out)
+    other = run("sweep", path, "--out", out)
     assert other.returncode == 2
     assert "another settings" in other.stderr
     assert (folder / "results.csv").read_bytes() == before
 
 
-def test_the_verb_study_computes_cells_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fidelity, "ProblemConfig", lambda: ProblemConfig(regressor=TINY))
-    told = {"kind": '"fidelity"', "dataset": '"auto"', "splits": "[0]", "masks": "3", "repeats": "2"}
-    told |= {"scratch_steps": "[2]", "pretrained_steps": "[2]"}
-
-    def study(**changes: str) -> Done:
-        path = write(tmp_path, "\n".join(f"{key} = {value}" for key, value in (told | changes).items()))
-        return run("study", path, "--out", tmp_path / "out")
+def test_the_verb_sweep_computes_cells_and_goes_on(tmp_path: Path) -> None:
+    def study(seeds: str) -> Done:
+        path = write(tmp_path, f'kind = "drift"\nseeds = {seeds}\ntrainings = 16')
+        return run("sweep", path, "--out", tmp_path / "out")
 
     folder = tmp_path / "out" / "mine"
-    done = study()
+    done = study("[0]")
     assert done.returncode == 0, done.stderr
-    assert "computing" in done.stdout
-    assert "from scratch" in done.stdout
-    assert is_png(folder / "fidelity.png")
+    assert "[1/1] seed0: " in done.stdout
+    assert "Policies after 1 runs each" in done.stdout
+    assert is_png(folder / "drift.png")
     assert not list(folder.glob("*.partial"))
-    first = (folder / "auto-split0.csv").read_bytes()
-    more = study(splits="[0, 1]")
+    first = (folder / "seed0.csv").read_bytes()
+    more = study("[0, 1]")
     assert more.returncode == 0, more.stderr
-    assert more.stdout.count("nothing to compute") == 1
-    assert (folder / "auto-split0.csv").read_bytes() == first
-    assert set(read_cells(folder)["split_seed"]) == {0, 1}
+    assert "[2/2] seed1: " in more.stdout
+    assert "seed0: " not in more.stdout
+    assert (folder / "seed0.csv").read_bytes() == first
+    assert set(read_cells(folder)["seed"]) == {0, 1}
 
 
 @pytest.mark.parametrize("name", [None, *BAD_FILES])
@@ -433,7 +419,7 @@ def test_a_bad_file_is_one_line_and_no_work_is_begun(name: str | None, tmp_path:
     good = tmp_path / "good.toml"
     good.write_text(COMPARED)
     bad = tmp_path / "absent.toml" if name is None else write(tmp_path, BAD_FILES[name][0])
-    done = run("study", good, bad, "--out", tmp_path / "out")
+    done = run("sweep", good, bad, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert bad.name in done.stderr

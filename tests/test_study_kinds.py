@@ -13,12 +13,13 @@ import pytest
 from scipy import stats
 
 from agents import MaskRegressionConfig, ReinforceConfig
+from experiments.engines.base import perform
 from experiments.methods import Cell, mixrl
 from experiments.methods.mixrl import hold_back
 from experiments.settings import PRESETS
 from experiments.statistics import paired_difference
 from experiments.studies import drift, fidelity, transfer, truth
-from experiments.studies.cells import CellStudy, read_cells, run_cells
+from experiments.studies.cells import CellFolder, CellStudy, read_cells
 from experiments.studies.drift import AGENTS, Drift, SyntheticRewards, helpful
 from experiments.studies.fidelity import Fidelity
 from experiments.studies.transfer import POLICIES, REINFORCE, Transfer
@@ -54,7 +55,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stored_frame(study: CellStudy, folder: Path) -> pd.DataFrame:
     """The rows as they come back from their files."""
-    run_cells(study, folder, lambda _: None)
+    folder.mkdir()
+    work = CellFolder(study, folder)
+    for task in work.tasks:
+        work.keep(task, perform(task, folder, lambda *told: None))
     return read_cells(folder)
 
 

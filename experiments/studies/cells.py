@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import pandas as pd
 
+from experiments.engines.base import Outcome, Report, Row, Task
+from experiments.failures import FAILURES_FILE
 from experiments.results import write_csv
 
-Row = dict[str, Any]
-Report = Callable[[str], None]
+__all__ = ["CellFolder", "CellStudy", "Row", "read_cells"]
 
 
 class CellStudy(Protocol):
@@ -21,7 +23,7 @@ class CellStudy(Protocol):
     """
 
     def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
-        """Name of every cell, and what computes its rows."""
+        """Name of every cell, and what computes its rows: a function that can be pickled."""
         ...
 
     @staticmethod
@@ -35,16 +37,32 @@ class CellStudy(Protocol):
         ...
 
 
-def run_cells(study: CellStudy, folder: Path, report: Report) -> None:
-    """Compute and store every cell that is not stored yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, compute in study.cells():
-        path = folder / f"{name}.csv"
-        if path.exists():
-            report(f"{path} is stored, nothing to compute")
-            continue
-        report(f"computing {path}")
-        write_csv(pd.DataFrame(compute()), path)
+class CellFolder:
+    """A study of cells, and the folder of their files.
+
+    Args:
+        study: what to compute.
+        folder: of the results.
+    """
+
+    def __init__(self, study: CellStudy, folder: Path) -> None:
+        self.folder = folder
+        self.tasks = tuple(Task(name, partial(_without_files, compute)) for name, compute in study.cells())
+
+    def missing(self) -> list[Task]:
+        """Tasks whose rows are not stored."""
+        return [task for task in self.tasks if not self._path(task).exists()]
+
+    def keep(self, task: Task, outcome: Outcome) -> None:
+        """Store the rows of a cell."""
+        write_csv(pd.DataFrame(outcome.rows), self._path(task))
+
+    def _path(self, task: Task) -> Path:
+        return self.folder / f"{task.name}.csv"
+
+
+def _without_files(compute: Callable[[], list[Row]], folder: Path, report: Report) -> list[Row]:
+    return compute()
 
 
 def read_cells(folder: Path) -> pd.DataFrame:
@@ -53,7 +71,7 @@ def read_cells(folder: Path) -> pd.DataFrame:
     Raises:
         ValueError: if there are none.
     """
-    paths = sorted(folder.glob("*.csv"))
+    paths = sorted(path for path in folder.glob("*.csv") if path.name != FAILURES_FILE)
     if not paths:
         raise ValueError(f"there are no results in {folder}")
     return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)

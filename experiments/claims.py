@@ -1,0 +1,38 @@
+"""Locks that sweeps on one folder share the work by. The operating system releases those of a process that dies."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+_FOLDER = ".locks"
+
+
+def files_lock(folder: Path) -> BaseFileLock:
+    """Held, as a context, while a file of a results folder is read, changed and replaced."""
+    return FileLock(_locks(folder) / "files.lock")
+
+
+def claim(folder: Path, cell: str) -> BaseFileLock | None:
+    """The right to compute a cell, until it is released; None if another sweep has it.
+
+    Args:
+        folder: of the results.
+        cell: its name, unique in the folder.
+    """
+    lock = FileLock(_locks(folder) / f"{hashlib.sha256(cell.encode()).hexdigest()[:16]}.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
+
+
+def _locks(folder: Path) -> Path:
+    locks = folder / _FOLDER
+    if not locks.exists():
+        locks.mkdir(parents=True, exist_ok=True)
+        (locks / ".gitignore").write_text("*\n")
+    return locks
