@@ -17,7 +17,7 @@ from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
 from experiments.comparison import Comparison
 from experiments.engines import EngineName, make_engine
-from experiments.figures import draw_idea
+from experiments.idea import draw_idea
 from experiments.optics import bundle_indices, draw_reference, residuals_table
 from experiments.pages import draw_stored, fill_page, tables_of
 from experiments.progress import SweepProgress
@@ -236,7 +236,7 @@ def benchmark(
 
 
 def idea(out: Path = Path("docs/idea.png")) -> None:
-    """Draw the idea of the paper (Fig. 1) on a one-dimensional function.
+    """Learn what to mix on a function of one feature, and draw it beside Original Mixup (Fig. 1): seconds.
 
     Args:
         out: the picture to write.

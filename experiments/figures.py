@@ -15,8 +15,6 @@ from experiments.results import cell_folder, read_results, stored_table
 from experiments.statistics import BASELINE
 from experiments.tables import read_curve
 from mixrl_env import load_dataset
-from mixrl_env.mixing import mix
-from mixrl_env.neighbors import NeighborTable
 
 matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 _BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9772b", "#8a8a8a"
@@ -131,35 +129,6 @@ def _method_comparison(results: pd.DataFrame) -> Figure:
     right.set(xlabel=f"difference to {BASELINE}, one dot a split")
     right.tick_params(left=False)
     return figure
-
-
-def draw_idea(path: Path) -> Path:
-    """Fig. 1 of the paper on a chirp: all pairs mixed, and only near neighbours mixed.
-
-    Args:
-        path: the picture to write.
-    """
-    x = (np.arange(32) + np.random.default_rng(1).uniform(0, 1, 32))[:, None] / 32
-
-    def f(values: np.ndarray) -> np.ndarray:
-        return np.where(values < 0.5, 2 * values, 1 + 0.9 * np.sin(22 * (values - 0.5)))
-
-    grid = np.linspace(0, 1, 500)
-    table = NeighborTable(x, f(x), [("data", 1), ("data", 2)])
-    near = table.pairs(np.arange(len(x)), (x[:, 0] < 0.5).astype(np.int64))  # 2 neighbours on the straight half, else 1
-    every = np.triu_indices(len(x), k=1)
-    figure = Figure(figsize=(10, 3.3), layout="constrained")
-    titles = ("Original Mixup: every pair", "Each row with its 1 or 2 nearest neighbours")
-    for axes, title, (i, j) in zip(figure.subplots(1, 2, sharey=True), titles, (every, near), strict=True):
-        x_mixed, y_mixed = mix(x, f(x), i, j, 0.5)
-        axes.plot(grid, f(grid), color=_GREY, linewidth=1, label="the true function")
-        axes.scatter(x_mixed, y_mixed, marker="*", s=26, color=_ORANGE, alpha=0.7, linewidths=0, label="mixed rows")
-        axes.scatter(x, f(x), s=26, color=_BLUE, label="training rows", zorder=3)
-        error = np.sqrt(np.mean((y_mixed - f(x_mixed)) ** 2))
-        axes.set(title=f"{title}\nlabel error of mixed rows: {error:.2f} RMSE", xlabel="feature")
-    figure.axes[0].set_ylabel("label")
-    figure.axes[0].legend(frameon=False, fontsize=8, loc="upper left")
-    return save_figure(figure, path)
 
 
 def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:

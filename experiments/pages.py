@@ -17,7 +17,7 @@ from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import benchmark_tables, is_benchmark, stored_tables
 from experiments.figures import draw_figures
 from experiments.results import write_text
-from experiments.studies.cells import read_cells
+from experiments.studies.cells import cell_files, read_cells
 from experiments.studies.kinds import KINDS, SETTINGS_FILE, read_toml
 from experiments.tables import study_tables, to_markdown
 
@@ -26,7 +26,7 @@ _BLOCK = re.compile(r"(<!-- tables: (?P<folder>\S+)(?P<numbers>[ 0-9]*) -->\n).*
 
 def holds_results(folder: Path) -> bool:
     """Whether anything is stored in a folder, whatever kind of study it is."""
-    cells = (folder / SETTINGS_FILE).exists() and any(folder.glob("*.csv"))
+    cells = (folder / SETTINGS_FILE).exists() and bool(cell_files(folder))
     return cells or (folder / "results.csv").exists() or is_benchmark(folder)
 
 

@@ -16,7 +16,7 @@ from experiments.benchmark.run import is_benchmark, stored_tables
 from experiments.methods import REFERENCES
 from experiments.results import read_results
 from experiments.settings import PRESETS
-from experiments.studies.cells import read_cells
+from experiments.studies.cells import cell_files, read_cells
 from experiments.studies.kinds import SETTINGS_FILE, read_toml
 from mixrl_env import RegressorConfig
 
@@ -107,7 +107,7 @@ def _of_comparison(folder: Path) -> Provenance:
 
 def _of_cells(folder: Path) -> Provenance:
     path, told = folder / SETTINGS_FILE, read_toml(folder / SETTINGS_FILE)
-    cells, rows = len(list(folder.glob("*.csv"))), len(read_cells(folder))
+    cells, rows = len(cell_files(folder)), len(read_cells(folder))
     facts = f"A study of the kind {told['kind']}: {_count(rows, 'row')} stored in {_count(cells, 'cell')}."
     shipped = STUDIES / f"{folder.name}.toml"
     file = shipped.relative_to(STUDIES.parents[1]) if shipped.exists() else Path(f"{folder.name}.toml")

@@ -172,7 +172,7 @@ def test_keys_of_the_other_kinds(tmp_path: Path) -> None:
 
 BAD_FILES = {
     "not TOML": ("splits = [0", "is not TOML"),
-    "kind": ('kind = "comparison"', "unknown kind 'comparison'; known: compare, drift, fidelity, transfer, truth"),
+    "kind": ('kind = "comparison"', "unknown kind 'comparison'; known: compare, distances, drift, fidelity, transfer, truth"),
     "key": ('split = [0]\npreset = "smoke"', "unknown key 'split'; known: kind, preset, datasets, splits"),
     "preset": ('preset = "tiny"', "unknown preset 'tiny'; known: default, reinforce, paper, smoke"),
     "dataset": ('datasets = ["no2", "no3"]', "unknown dataset 'no3'; known: auto, body"),
@@ -189,6 +189,10 @@ BAD_FILES = {
     "key of another kind": (
         'kind = "drift"\nsplits = [0]',
         "unknown key 'splits'; a study of kind 'drift' knows seeds, trainings",
+    ),
+    "dataset that the paper has not": (
+        'kind = "distances"\ndataset = "auto"',
+        "the paper has no settings for 'auto'; choose one of no2, synthetic, product",
     ),
     "key of no kind": (
         'kind = "truth"\nseed = 0',

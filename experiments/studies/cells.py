@@ -13,7 +13,7 @@ from experiments.engines.base import Outcome, Report, Row, Task
 from experiments.failures import FAILURES_FILE
 from experiments.results import write_csv
 
-__all__ = ["CellFolder", "CellStudy", "Row", "read_cells"]
+__all__ = ["CellFolder", "CellStudy", "Row", "cell_files", "read_cells"]
 
 
 class CellStudy(Protocol):
@@ -65,13 +65,18 @@ def _without_files(compute: Callable[[], list[Row]], folder: Path, report: Repor
     return compute()
 
 
+def cell_files(folder: Path) -> list[Path]:
+    """The files of all stored cells."""
+    return sorted(path for path in folder.glob("*.csv") if path.name != FAILURES_FILE)
+
+
 def read_cells(folder: Path) -> pd.DataFrame:
     """The rows of all stored cells.
 
     Raises:
         ValueError: if there are none.
     """
-    paths = sorted(path for path in folder.glob("*.csv") if path.name != FAILURES_FILE)
+    paths = cell_files(folder)
     if not paths:
         raise ValueError(f"there are no results in {folder}")
     return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)

@@ -10,6 +10,7 @@ from typing import Any
 from experiments.results import write_text
 from experiments.studies.cells import CellStudy
 from experiments.studies.checks import check_names, check_seeds
+from experiments.studies.distances import Distances
 from experiments.studies.drift import Drift
 from experiments.studies.fidelity import Fidelity
 from experiments.studies.transfer import Transfer
@@ -17,7 +18,13 @@ from experiments.studies.truth import Truth
 from mixrl_env.datasets import dataset_names
 from mixrl_env.datasets.known import KNOWN
 
-KINDS: dict[str, type[CellStudy]] = {"drift": Drift, "fidelity": Fidelity, "transfer": Transfer, "truth": Truth}
+KINDS: dict[str, type[CellStudy]] = {
+    "distances": Distances,
+    "drift": Drift,
+    "fidelity": Fidelity,
+    "transfer": Transfer,
+    "truth": Truth,
+}
 SETTINGS_FILE = "study.toml"
 """Kept beside the cells of a study: what they depend on."""
 _MAY_GROW = ("datasets", "splits", "seeds")
@@ -80,8 +87,11 @@ def cell_study(path: Path, told: dict[str, Any]) -> CellStudy:
                 check_names("dataset", value, list(KNOWN))
             elif key == "dataset":
                 check_names("dataset", [value], dataset_names())
+            elif key == "regressor":
+                if not isinstance(value, dict):
+                    raise ValueError(f"regressor must be a table of settings, got {value!r}")
             elif not all(isinstance(v, int) and v > 0 for v in (value if isinstance(value, tuple) else [value])):
                 raise ValueError(f"{key} must be whole numbers of at least 1, got {value!r}")
+        return kind(**settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    return kind(**settings)
