@@ -31,24 +31,26 @@ def varied(results: pd.DataFrame, usual: Mapping[str, float]) -> dict[str, pd.Da
 
 
 def draw_curve(setting: str, rows: pd.DataFrame, others: pd.DataFrame) -> Figure:
-    """Test RMSE and runtime against the setting: one thin line a split, the mean over splits thick.
+    """Test RMSE against the setting, and runtime against training rows: one thin line a split, the mean over splits thick.
 
     Args:
         setting: one of `AXES`.
         rows: as `varied` gives them.
         others: rows of methods to compare with, as horizontal lines.
     """
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, column, scale in ((left, "test_rmse", 1.0), (right, "seconds", 1 / 60)):
-        by_split = _complete(rows.groupby(["value", "split_seed"])[column].mean().mul(scale).unstack("split_seed"))
+    shown = {"test_rmse": "test RMSE"} | ({"minutes": "minutes, whole method"} if setting == "train_rows" else {})
+    figure = Figure(figsize=(5.2 * len(shown), 3.6), layout="constrained")
+    left, *_ = panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    rows = rows.assign(minutes=rows["seconds"] / 60)
+    for axes, column in zip(panels, shown, strict=True):
+        by_split = _complete(rows.groupby(["value", "split_seed"])[column].mean().unstack("split_seed"))
         axes.plot(by_split.index, by_split.to_numpy(), color="#8a8a8a", linewidth=0.8, alpha=0.7)
         axes.plot(by_split.index, by_split.mean(axis=1), "o-", color="#1f6fb4", linewidth=2, label="MixRL, mean over splits")
-        axes.set(xlabel=AXES[setting], xticks=by_split.index, ylim=(0, None) if axes is right else None)
+        axes.set(xlabel=AXES[setting], ylabel=shown[column], xticks=by_split.index)
+        axes.set_ylim(0 if column == "minutes" else None)
     for number, (method, own) in enumerate(others.groupby("method", sort=False)):
         left.axhline(own["test_rmse"].mean(), color=("black", "#d9772b")[number % 2], linestyle="--", label=str(method))
-    left.set(ylabel="test RMSE", title=f"Accuracy, {by_split.shape[1]} splits (thin lines)")
-    right.set(ylabel="minutes", title="Runtime of the whole method")
+    figure.suptitle(f"{by_split.shape[1]} splits (thin lines)", fontsize=10)
     left.legend(frameon=False, fontsize=8)
     return figure
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.curves import draw_curve, varied
-from experiments.results import cell_folder, read_results, stored_table
+from experiments.results import cell_folder, read_results, slug, stored_table
 from experiments.statistics import BASELINE
 from experiments.tables import read_curve
 from mixrl_env import load_dataset
@@ -93,16 +93,15 @@ def _option_histogram(plans: dict[int, pd.DataFrame], num_rows: int) -> Figure:
     """How often each k was chosen in each space, k = 0 for rows that are not mixed (Fig. 6a)."""
     figure = Figure(figsize=(7.5, 3.2), layout="constrained")
     axes: Axes = figure.subplots()
-    largest = max((int(plan["k"].max()) for plan in plans.values() if len(plan)), default=0)
-    ks = np.arange(largest + 1)
+    together = pd.concat(plans.values())
+    ks = np.array(sorted({0, *together["k"]}))
     for space, color, shift in (("data", _BLUE, -0.2), ("label", _ORANGE, 0.2)):
-        counts = np.zeros(largest + 1)
-        for plan in plans.values():
-            chosen = plan.loc[plan["space"] == space, "k"]
-            counts += np.bincount(chosen, minlength=largest + 1)
-            counts[0] += num_rows - len(chosen)
-        axes.bar(ks + shift, counts, width=0.4, color=color, label=f"{space} distance")
-    axes.set(xlabel="k nearest neighbours to mix with (0: not mixed)", ylabel="training rows", xticks=ks)
+        chosen = together.loc[together["space"] == space, "k"]
+        counts = chosen.value_counts().reindex(ks, fill_value=0)
+        counts[0] += len(plans) * num_rows - len(chosen)
+        axes.bar(np.arange(len(ks)) + shift, counts, width=0.4, color=color, label=f"{space} distance")
+    axes.set(xlabel="k nearest neighbours to mix with (0: not mixed)", ylabel="training rows")
+    axes.set_xticks(range(len(ks)), ks, rotation=90 if len(ks) > 20 else 0)
     splits = f"split {next(iter(plans))}" if len(plans) == 1 else f"{len(plans)} splits together"
     axes.set_title(f"Chosen options, {splits}")
     axes.legend(frameon=False)
@@ -132,9 +131,10 @@ def _method_comparison(results: pd.DataFrame) -> Figure:
 
 
 def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
-    """The plan on a split, or None; of several policies' plans the last, which is the one that learned most."""
-    path = cell_folder(folder, dataset, split_seed) / "plan.csv"
-    if not path.exists():
+    """The plan of MixRL on a split, or None; of several policies' plans the last, which is the one that learned most."""
+    cell = cell_folder(folder, dataset, split_seed)
+    path = next((path for path in (cell / "plan.csv", cell / slug("MixRL") / "plan.csv") if path.exists()), None)
+    if path is None:
         return None
     plan = pd.read_csv(path)
     return plan[plan["policy"] == plan["policy"].iloc[-1]] if len(plan) else plan

@@ -42,10 +42,11 @@ def test_the_mean_is_over_the_splits_that_have_every_value() -> None:
     )
     rows = varied(results, {"lam": 0.5})["lam"]
     figure = draw_curve("lam", rows, results[results["method"] == "No Augmentation"])
-    left, right = figure.axes
+    [left] = figure.axes
     *splits, mean, reference = left.lines
     assert [line.get_ydata().tolist() for line in splits] == [pytest.approx([0.4, 0.3]), pytest.approx([0.6, 0.4])]
     assert mean.get_xdata().tolist() == [0.1, 0.5]
     assert mean.get_ydata().tolist() == pytest.approx([0.5, 0.35])
     assert reference.get_ydata()[0] == pytest.approx(0.6)
-    assert right.lines[-1].get_ydata().tolist() == [2.0, 2.0]
+    runtime = draw_curve("train_rows", rows, results[:0]).axes[1]
+    assert runtime.lines[-1].get_ydata().tolist() == [2.0, 2.0]
