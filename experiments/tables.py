@@ -42,7 +42,7 @@ def study_tables(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd
     for dataset, results in stored.groupby("dataset", sort=False):
         tables += [
             (
-                f"{dataset}: accuracy, {_which(results)} (Table 2)",
+                f"{dataset}: accuracy, {_which(results)} (Tables 2 to 6)",
                 accuracy_table(results, methods_beyond_time(folder, str(dataset), list(results["method"].unique()))),
             ),
             (f"{dataset}: RMSE differences, paired by split, 95% intervals; negative is better", difference_table(results)),
