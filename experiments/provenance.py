@@ -133,9 +133,10 @@ def _changes(methods: list[str], settings: dict[str, Any]) -> list[Setting]:
     base = preset.of_baseline() if all(method in REFERENCES for method in methods) else preset
     told = dataclasses.asdict(base) | {"regressor": dataclasses.asdict(base.regressor or RegressorConfig())}
     default = _flat(json.loads(json.dumps(told)))  # lists in place of tuples, as the stored settings have them
+    own = dict.fromkeys(name for name in default if "." not in name) | _flat(settings)  # None is left out where it is stored
     return [
         Setting(name, _text(value), _text(default[name]) if name in default else "")
-        for name, value in _flat(settings).items()
+        for name, value in own.items()
         if name not in ("mixrl_name", "regressor") and (name not in default or default[name] != value)
     ]
 

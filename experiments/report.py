@@ -23,7 +23,7 @@ _TEMPLATE = "report.html.jinja"
 _NUMBERS = re.compile(r"(?:of|to|e|nan|[\s\d.,%±+\-−\[\]()])*")
 _WRAPPED = 20  # characters of a line where text in a table is wrapped
 _SUMMARY = (
-    "Every MixRL against No Augmentation and the baseline that is best on the test rows: differences of the test RMSE of "
+    "MixRL against No Augmentation and the baseline that is best on the test rows: differences of the test RMSE of "
     "averaged predictions, paired by split; negative is better. The paper's RMSE and ours beside it are of single predictions"
 )
 

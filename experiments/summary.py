@@ -12,10 +12,13 @@ from experiments.results import read_results
 from experiments.statistics import BASELINE
 from experiments.tables import accuracy_table, difference_table
 
+_OF_TABLE_2 = ("MixRL", "MixRL + AdaMixUp", "MixRL (Algorithm 1)")
+
 
 def summary_table(folders: Sequence[Path]) -> pd.DataFrame:
     """One row for each MixRL of each dataset of each comparison, from the studies' own tables; empty if none compares.
 
+    Of a study of variants only MixRL itself is shown, or the first variant where none has that name.
     Differences are of averaged predictions on both sides. The best baseline is the one whose averaged predictions have the
     lowest RMSE on the test rows, a choice in its favour.
     """
@@ -33,6 +36,7 @@ def _rows(results: pd.DataFrame) -> list[dict[str, object]]:
     texts = dict(zip(differences["Methods"], differences["Test RMSE difference"], strict=True)) if len(differences) else {}
     means = results.groupby("method")["test_rmse_averaged"].mean()
     baselines = means[means.index.isin(REFERENCES)]
+    learned = [str(method) for method in accuracy.index if method not in REFERENCES and method in means.index]
     best = str(baselines.idxmin()) if len(baselines) else ""
     return [
         {
@@ -44,6 +48,5 @@ def _rows(results: pd.DataFrame) -> list[dict[str, object]]:
             "Best baseline": best,
             "Difference to it": texts.get(f"{method} - {best}", ""),
         }
-        for method in accuracy.index
-        if method not in REFERENCES
+        for method in [name for name in learned if name in _OF_TABLE_2] or learned[:1]
     ]

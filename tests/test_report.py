@@ -183,13 +183,17 @@ def test_settings_and_commands_are_on_the_page(page: Page, folders: list[Path]) 
 
 def test_settings_show_what_differs_from_the_default_preset(tmp_path: Path) -> None:
     told = provenance(ROOT / "results" / "algorithm-1")
-    assert {(setting.name, setting.value, setting.default) for setting in told.shared} == {("knn_repeats", "2", "6")}
+    assert {(setting.name, setting.value, setting.default) for setting in told.shared} == {
+        ("knn_repeats", "2", "6"),
+        ("knn_trials", "16", "null"),
+    }
     baseline, mixrl = told.groups
     assert baseline.changed == []
     assert mixrl.changed is not None
     changed = {setting.name: (setting.value, setting.default) for setting in mixrl.changed}
     assert changed["trainings"] == ("77", "512")
     assert changed["reinforce.patience"] == ("1000", "null")
+    assert changed["step_budget"] == ("null", "300")
     assert "final_trainings" not in changed
     own = provenance(stored(tmp_path / "own"))
     assert own.purpose == "No Augmentation and MixRL on the same splits."  # no file of that study is shipped
