@@ -45,12 +45,13 @@ def draw_curve(setting: str, rows: pd.DataFrame, others: pd.DataFrame) -> Figure
     for axes, column in zip(panels, shown, strict=True):
         by_split = _complete(rows.groupby(["value", "split_seed"])[column].mean().unstack("split_seed"))
         axes.plot(by_split.index, by_split.to_numpy(), color="#8a8a8a", linewidth=0.8, alpha=0.7)
-        axes.plot(by_split.index, by_split.mean(axis=1), "o-", color="#1f6fb4", linewidth=2, label="MixRL, mean over splits")
+        axes.plot(by_split.index, by_split.mean(axis=1), "o-", color="#1f6fb4", linewidth=2, label="MixRL, mean")
         axes.set(xlabel=AXES[setting], ylabel=shown[column], xticks=by_split.index)
         axes.set_ylim(0 if column == "minutes" else None)
     for number, (method, own) in enumerate(others.groupby("method", sort=False)):
         left.axhline(own["test_rmse"].mean(), color=("black", "#d9772b")[number % 2], linestyle="--", label=str(method))
-    figure.suptitle(f"{by_split.shape[1]} splits (thin lines)", fontsize=10)
+    splits = by_split.columns
+    figure.suptitle(f"{len(splits)} splits (thin lines)" if len(splits) > 1 else f"split {splits[0]}", fontsize=10)
     left.legend(frameon=False, fontsize=8)
     return figure
 
