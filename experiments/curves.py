@@ -47,7 +47,8 @@ def draw_curve(setting: str, rows: pd.DataFrame, others: pd.DataFrame) -> Figure
         axes.plot(by_split.index, by_split.to_numpy(), color="#8a8a8a", linewidth=0.8, alpha=0.7)
         axes.plot(by_split.index, by_split.mean(axis=1), "o-", color="#1f6fb4", linewidth=2, label="MixRL, mean")
         axes.set(xlabel=AXES[setting], ylabel=shown[column], xticks=by_split.index)
-        axes.set_ylim(0 if column == "minutes" else None)
+        if column == "minutes":
+            axes.set_ylim(0)
     for number, (method, own) in enumerate(others.groupby("method", sort=False)):
         left.axhline(own["test_rmse"].mean(), color=("black", "#d9772b")[number % 2], linestyle="--", label=str(method))
     splits = by_split.columns

@@ -48,5 +48,7 @@ def test_the_mean_is_over_the_splits_that_have_every_value() -> None:
     assert mean.get_xdata().tolist() == [0.1, 0.5]
     assert mean.get_ydata().tolist() == pytest.approx([0.5, 0.35])
     assert reference.get_ydata()[0] == pytest.approx(0.6)
+    assert left.get_ylim()[0] < 0.3  # all lines are in sight
+    assert left.get_ylim()[1] > 0.6
     runtime = draw_curve("train_rows", rows, results[:0]).axes[1]
     assert runtime.lines[-1].get_ydata().tolist() == [2.0, 2.0]
