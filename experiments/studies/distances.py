@@ -93,7 +93,8 @@ class Distances:
         left.set(xlabel="distance (normalised)", ylabel="label RMSE", title="Label error of mixed rows", ylim=(0, None))
         left.legend(frameon=False, fontsize=8, loc="lower right")
         pairs = stored[stored["what"] == "pair"]
-        middle.scatter(pairs["data_distance"], pairs["label_distance"], s=6, color=_GREY, alpha=0.5, linewidths=0)
+        look = {"s": 6, "color": _GREY, "alpha": 0.5, "linewidths": 0, "rasterized": True}  # thousands of points
+        middle.scatter(pairs["data_distance"], pairs["label_distance"], **look)
         middle.set(xlabel="data distance (normalised)", ylabel="label distance (normalised)", title="Pairs of training rows")
         for axes, space in zip(right, SPACES, strict=True):
             _draw_model(axes, means, space)
