@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.style import BLUE, GREY, ORANGE
+
 _VARIED = re.compile(r"(\w+) = ([0-9.]+)")
 AXES = {"lam": "mix ratio λ", "val_rows": "validation rows", "train_rows": "training rows"}
 """Settings that a study may vary, in variants that are named "SETTING = VALUE", and what the axis calls them."""
@@ -44,13 +46,13 @@ def draw_curve(setting: str, rows: pd.DataFrame, others: pd.DataFrame) -> Figure
     rows = rows.assign(minutes=rows["seconds"] / 60)
     for axes, column in zip(panels, shown, strict=True):
         by_split = _complete(rows.groupby(["value", "split_seed"])[column].mean().unstack("split_seed"))
-        axes.plot(by_split.index, by_split.to_numpy(), color="#8a8a8a", linewidth=0.8, alpha=0.7)
-        axes.plot(by_split.index, by_split.mean(axis=1), "o-", color="#1f6fb4", linewidth=2, label="MixRL, mean")
+        axes.plot(by_split.index, by_split.to_numpy(), color=GREY, linewidth=0.8, alpha=0.7)
+        axes.plot(by_split.index, by_split.mean(axis=1), "o-", color=BLUE, linewidth=2, label="MixRL, mean")
         axes.set(xlabel=AXES[setting], ylabel=shown[column], xticks=by_split.index)
         if column == "minutes":
             axes.set_ylim(0)
     for number, (method, own) in enumerate(others.groupby("method", sort=False)):
-        left.axhline(own["test_rmse"].mean(), color=("black", "#d9772b")[number % 2], linestyle="--", label=str(method))
+        left.axhline(own["test_rmse"].mean(), color=("black", ORANGE)[number % 2], linestyle="--", label=str(method))
     splits = by_split.columns
     figure.suptitle(f"{len(splits)} splits (thin lines)" if len(splits) > 1 else f"split {splits[0]}", fontsize=10)
     left.legend(frameon=False, fontsize=8)

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from experiments.curves import draw_curve, varied
 from experiments.results import cell_folder, read_results, slug, stored_table
 from experiments.statistics import BASELINE
+from experiments.style import BLUE, GREY, ORANGE
 from experiments.tables import read_curve
 from mixrl_env import load_dataset
 
 matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
-_BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9772b", "#8a8a8a"
 _SMOOTHING = 10  # updates of the moving mean in the learning curve
 
 
@@ -66,26 +66,26 @@ def _learning_curves(curves: dict[int, pd.DataFrame]) -> Figure:
     for (split, curve), shade in zip(curves.items(), np.linspace(1, 0.35, len(curves)), strict=True):
         x = curve["trainings"]
         if len(curves) == 1:
-            left.plot(x, curve["env/val_rmse"], color=_GREY, linewidth=0.7, alpha=0.6, label="mean of one update")
+            left.plot(x, curve["env/val_rmse"], color=GREY, linewidth=0.7, alpha=0.6, label="mean of one update")
         smooth = curve["env/val_rmse"].rolling(_SMOOTHING, min_periods=1).mean()
         label = f"mean of {_SMOOTHING} updates" if len(curves) == 1 else f"split {split}"
-        left.plot(x, smooth, color=_BLUE, alpha=shade, linewidth=1.8, label=label)
-        middle.plot(x, curve["policy/p_mean"], color=_BLUE, alpha=shade)
+        left.plot(x, smooth, color=BLUE, alpha=shade, linewidth=1.8, label=label)
+        middle.plot(x, curve["policy/p_mean"], color=BLUE, alpha=shade)
         middle.fill_between(
             x,
             (curve["policy/p_mean"] - curve["policy/p_std"]).clip(0, 1),
             (curve["policy/p_mean"] + curve["policy/p_std"]).clip(0, 1),
-            color=_BLUE,
+            color=BLUE,
             alpha=0.08,
             linewidth=0,
         )
-        right.plot(x, curve["policy/entropy"], color=_ORANGE, alpha=shade)
+        right.plot(x, curve["policy/entropy"], color=ORANGE, alpha=shade)
     left.set(title="Sampled masks", ylabel="validation RMSE", xlabel="inner trainings")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     middle.set(title="Selection probability", ylabel="mean p ± SD over rows", xlabel="inner trainings", ylim=(0, 1))
     right.set(title="Policy entropy", ylabel="nats a row", xlabel="inner trainings", ylim=(0, 0.76))
-    right.axhline(np.log(2), color=_GREY, linewidth=0.8, linestyle=":")
-    right.text(0, np.log(2) + 0.01, "p = ½ everywhere", color=_GREY, fontsize=8, va="bottom")
+    right.axhline(np.log(2), color=GREY, linewidth=0.8, linestyle=":")
+    right.text(0, np.log(2) + 0.01, "p = ½ everywhere", color=GREY, fontsize=8, va="bottom")
     return figure
 
 
@@ -95,7 +95,7 @@ def _option_histogram(plans: dict[int, pd.DataFrame], num_rows: int) -> Figure:
     axes: Axes = figure.subplots()
     together = pd.concat(plans.values())
     ks = np.array(sorted({0, *together["k"]}))
-    for space, color, shift in (("data", _BLUE, -0.2), ("label", _ORANGE, 0.2)):
+    for space, color, shift in (("data", BLUE, -0.2), ("label", ORANGE, 0.2)):
         chosen = together.loc[together["space"] == space, "k"]
         counts = chosen.value_counts().reindex(ks, fill_value=0)
         counts[0] += len(plans) * num_rows - len(chosen)
@@ -116,15 +116,15 @@ def _method_comparison(results: pd.DataFrame) -> Figure:
     by_split = results.groupby(["method", "split_seed"])["test_rmse"].mean().unstack("split_seed")
     for position, method in enumerate(methods):
         values = results.loc[results["method"] == method, "test_rmse"]
-        left.scatter(values, np.full(len(values), position), s=14, color=_BLUE, alpha=0.4, linewidths=0)
+        left.scatter(values, np.full(len(values), position), s=14, color=BLUE, alpha=0.4, linewidths=0)
         left.scatter(values.mean(), position, marker="|", s=260, color="black")
         if BASELINE in by_split.index and method != BASELINE:
             difference = (by_split.loc[method] - by_split.loc[BASELINE]).dropna()
-            right.scatter(difference, np.full(len(difference), position), s=22, color=_ORANGE, alpha=0.8, linewidths=0)
+            right.scatter(difference, np.full(len(difference), position), s=22, color=ORANGE, alpha=0.8, linewidths=0)
             right.scatter(difference.mean(), position, marker="|", s=260, color="black")
     left.set(yticks=range(len(methods)), yticklabels=methods, xlabel="test RMSE of each final training; bar: mean")
     left.set_ylim(len(methods) - 0.5, -0.5)
-    right.axvline(0, color=_GREY, linewidth=0.8)
+    right.axvline(0, color=GREY, linewidth=0.8)
     right.set(xlabel=f"difference to {BASELINE}, one dot a split")
     right.tick_params(left=False)
     return figure

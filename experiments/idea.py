@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from agents import Reinforce, ReinforceConfig
 from experiments.figures import save_figure
+from experiments.style import BLUE, GREY, ORANGE
 from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, RegressorConfig
 from mixrl_env.augmentation import TrainingSet, best_options, choose_plan, threshold_candidates
 from mixrl_env.data import FloatArray
@@ -102,6 +103,6 @@ def _draw_data() -> RegressionData:
 
 def _draw_rows(axes: Axes, data: RegressionData, x: FloatArray, y: FloatArray) -> None:
     grid = np.linspace(0, 1, 500)
-    axes.plot(grid, function(grid), color="#8a8a8a", linewidth=1, label="the true function")
-    axes.scatter(data.restore_x(x), y, marker="*", s=26, color="#d9772b", alpha=0.7, linewidths=0, label="mixed rows")
-    axes.scatter(data.x_train, data.y_train, s=22, color="#1f6fb4", label="training rows", zorder=3)
+    axes.plot(grid, function(grid), color=GREY, linewidth=1, label="the true function")
+    axes.scatter(data.restore_x(x), y, marker="*", s=26, color=ORANGE, alpha=0.7, linewidths=0, label="mixed rows")
+    axes.scatter(data.x_train, data.y_train, s=22, color=BLUE, label="training rows", zorder=3)

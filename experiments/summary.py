@@ -34,16 +34,16 @@ def _rows(results: pd.DataFrame) -> list[dict[str, object]]:
     accuracy = accuracy_table(results).set_index("Method")
     differences = difference_table(results, averaged=True)
     texts = dict(zip(differences["Methods"], differences["Test RMSE difference"], strict=True)) if len(differences) else {}
-    means = results.groupby("method")["test_rmse_averaged"].mean()
-    baselines = means[means.index.isin(REFERENCES)]
-    learned = [str(method) for method in accuracy.index if method not in REFERENCES and method in means.index]
+    means = results.groupby("method")[["test_rmse", "test_rmse_averaged"]].mean()
+    baselines = means.loc[means.index.isin(REFERENCES), "test_rmse_averaged"]
+    learned = [str(method) for method in accuracy.index if method not in REFERENCES]
     best = str(baselines.idxmin()) if len(baselines) else ""
     return [
         {
             "Method": method,
             "Splits": results.loc[results["method"] == method, "split_seed"].nunique(),
             "Paper RMSE": accuracy.loc[method, "Paper RMSE"],
-            "Test RMSE": str(accuracy.loc[method, "Test RMSE"]).split(" ± ")[0],
+            "Test RMSE": f"{float(means['test_rmse'][method]):.4f}",
             f"Difference to {BASELINE}": texts.get(f"{method} - {BASELINE}", ""),
             "Best baseline": best,
             "Difference to it": texts.get(f"{method} - {best}", ""),

@@ -37,6 +37,20 @@ def read(path: Path) -> Study | CellStudy:
     return read_study(path, told) if told["kind"] == COMPARE else cell_study(path, told)
 
 
+SMALL_STUDY = """
+preset = "smoke"
+datasets = ["auto"]
+splits = [0, 2]
+baselines = ["No Augmentation"]
+[settings]
+env_id = "MixRL-v0"
+options = [["data", 1], ["label", 2]]
+step_budget = 3
+thresholds = 2
+regressor = { hidden_sizes = [4], max_steps = 10 }
+"""
+
+
 def write(folder: Path, text: str) -> Path:
     path = folder / "mine.toml"
     path.write_text(text)
@@ -334,17 +348,9 @@ def is_png(path: Path) -> bool:
     return path.read_bytes().startswith(b"\x89PNG")
 
 
-COMPARED = """
-preset = "smoke"
-datasets = ["auto"]
-splits = [0, 2]
-baselines = ["No Augmentation"]
-[settings]
-env_id = "MixRL-v0"
-options = [["data", 1], ["label", 2]]
-step_budget = 3
-thresholds = 2
-regressor = { hidden_sizes = [4], max_steps = 10 }
+COMPARED = (
+    SMALL_STUDY
+    + """
 [variants."MixRL"]
 reinforce = { hidden_sizes = [4] }
 [variants."Regression, 2 folds!"]
@@ -356,6 +362,7 @@ held_back = 0.5
 plan = "sampled"
 rule = "one_standard_error"
 """
+)
 
 
 def test_the_verb_sweep_compares_and_goes_on(tmp_path: Path) -> None:

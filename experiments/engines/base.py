@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from experiments.methods.base import Report
+
+__all__ = ["Compute", "Engine", "Failure", "Outcome", "Report", "Row", "Task", "Update", "perform"]
+
 Row = dict[str, Any]
-Report = Callable[[int, int, str], None]
-"""Called with inner trainings done, inner trainings in all, and a few words."""
 Compute = Callable[[Path, Report], list[Row]]
 """Computes the rows of a cell. It may leave files in the folder, which is its own, and tells how far it is."""
 _TRACEBACK_LINES = 12

@@ -22,11 +22,11 @@ from experiments.figures import save_figure
 from experiments.statistics import Difference, paired_difference
 from experiments.studies.cells import Row
 from experiments.studies.distance_bins import SPACES, measure
+from experiments.style import BLUE, GREY, ORANGE
 from mixrl_env import MixingProblem, ProblemConfig, load_dataset
 from mixrl_env.registration import PAPER_SETTINGS
 
 _OF_PAPER = {settings["data"]: settings for settings in PAPER_SETTINGS.values()}
-_BLUE, _ORANGE, _GREY = "#1f6fb4", "#d9772b", "#8a8a8a"
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,14 @@ class Distances:
         figure = Figure(figsize=(10, 7), layout="constrained")
         (left, middle), right = figure.subplots(2, 2)
         right[1].sharey(right[0])
-        for space, color in zip(SPACES, (_BLUE, _ORANGE), strict=True):
+        for space, color in zip(SPACES, (BLUE, ORANGE), strict=True):
             bins = _bins(means, space)
             errors = [paired_difference(one["label_error"].tolist(), [0.0] * len(one)) for one in bins]
             _plot(left, bins, errors, 0, "o-", color, f"{space} distance")
         left.set(xlabel="distance (normalised)", ylabel="label RMSE", title="Label error of mixed rows", ylim=(0, None))
         left.legend(frameon=False, fontsize=8, loc="lower right")
         pairs = stored[stored["what"] == "pair"]
-        look = {"s": 6, "color": _GREY, "alpha": 0.5, "linewidths": 0, "rasterized": True}  # thousands of points
+        look = {"s": 6, "color": GREY, "alpha": 0.5, "linewidths": 0, "rasterized": True}  # thousands of points
         middle.scatter(pairs["data_distance"], pairs["label_distance"], **look)
         middle.set(xlabel="data distance (normalised)", ylabel="label distance (normalised)", title="Pairs of training rows")
         for axes, space in zip(right, SPACES, strict=True):
@@ -160,8 +160,8 @@ def _draw_model(axes: Axes, means: pd.DataFrame, space: str) -> None:
     """RMSE against distance; bars are intervals of the paired difference to no augmentation, the dotted line."""
     [reference], bins = _bins(means, ""), _bins(means, space)
     for column, words, style, color in (
-        ("val_rmse", "validation rows", "s-", _ORANGE),
-        ("test_rmse", "test rows", "o-", _BLUE),
+        ("val_rmse", "validation rows", "s-", ORANGE),
+        ("test_rmse", "test rows", "o-", BLUE),
     ):
         level = float(reference[column].mean())
         _plot(axes, bins, [_against(one, reference, column) for one in bins], level, style, color, words)
