@@ -1,7 +1,8 @@
-"""MixRL as a Gymnasium environment: one batch, one mask, one reward."""
+"""MixRL as a Gymnasium environment: each step is one batch, one mask, one reward."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -9,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, MultiBinary
+from torch import Tensor
 
 from mixrl_env.data import RegressionData
 from mixrl_env.datasets import load_dataset
 from mixrl_env.observation import Observation
 from mixrl_env.problem import Batch, MixingProblem, Outcome, ProblemConfig
+from mixrl_env.regressor import FittedRegressors
 
 Action = npt.NDArray[np.int8]
 
@@ -42,6 +45,27 @@ def spaces_of(problem: MixingProblem) -> tuple[Box, MultiBinary]:
 def training_rng(np_random: np.random.Generator) -> np.random.Generator:
     """The generator of one inner training, so that its length never shifts the environment's own stream."""
     return np.random.default_rng(np_random.integers(2**63))
+
+
+def check_horizon(horizon: int) -> int:
+    """The steps of an episode, as given.
+
+    Raises:
+        ValueError: if it is not a whole number of at least 1.
+    """
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 1:
+        raise ValueError(f"horizon must be a whole number of at least 1, got {horizon!r}")
+    return horizon
+
+
+def next_starts(
+    starts: Sequence[list[Tensor] | None], outcomes: Sequence[Outcome], fitted: FittedRegressors
+) -> list[list[Tensor] | None]:
+    """The weights that the next step of each episode starts from: the kept ones, or after a diverged step the same again."""
+    return [  # clones, since a pickled slice would take the whole stack with it
+        start if outcome.diverged else [weight[m : m + 1].clone() for weight in fitted.weights]
+        for m, (start, outcome) in enumerate(zip(starts, outcomes, strict=True))
+    ]
 
 
 def describe(problem: MixingProblem, outcome: Outcome | None) -> str:
@@ -73,13 +97,17 @@ class MixRLEnv(gym.Env[Observation, Action]):
 
     ## Rewards
     -C * mean squared error on the validation rows, in label units squared; C is `reward_scale`. A diverged training earns a
-    finite penalty, -C * `MixingProblem.diverged_loss`, and sets `info["diverged"]`.
+    finite penalty, -C * `MixingProblem.diverged_loss`, and sets `info["diverged"]`. With a horizon above 1 every step is
+    rewarded so, and the later rewards depend on the earlier masks too, through the weights that a step starts from.
 
     ## Starting State
-    B training rows without replacement, each with k ~ Uniform(N).
+    B training rows without replacement, each with k ~ Uniform(N). The regressor starts from scratch, or pre-trained.
 
     ## Episode End
-    Every episode ends after one step (T = 1) with `terminated=True`.
+    Every episode ends after `horizon` steps with `terminated=True`; `truncated` is always False. The paper has T = 1, the
+    default; longer horizons are ours, not the paper's. There every step offers a new batch, drawn as the first one, and its
+    training starts from the weights that the step before kept (those of `FittedRegressors.weights`), with Adam's moments
+    anew. What follows a diverged step starts as that step did: from the same kept or pre-trained weights, or from scratch.
 
     ## Info
     After a step: val_loss, val_rmse, num_selected, num_mixed, train_steps, diverged.
@@ -88,6 +116,7 @@ class MixRLEnv(gym.Env[Observation, Action]):
     - `data`: a `RegressionData`, or the name of a dataset such as "no2".
     - `split_seed`: which random split of a named dataset.
     - `render_mode`: None, or "ansi" for a line on the last step.
+    - `horizon`: steps of an episode; above 1 is ours, see "Episode End".
     - every field of `ProblemConfig`, such as `options`, `lam`, `reward_scale`, `regressor`, `pretrained`, `step_budget`.
 
     The same seed and the same masks give the same rewards and infos; global random generators are neither used nor touched.
@@ -99,35 +128,55 @@ class MixRLEnv(gym.Env[Observation, Action]):
     }
 
     def __init__(
-        self, data: RegressionData | str, split_seed: int = 0, render_mode: str | None = None, **settings: Any
+        self,
+        data: RegressionData | str,
+        split_seed: int = 0,
+        render_mode: str | None = None,
+        horizon: int = 1,
+        **settings: Any,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
+        self.horizon = check_horizon(horizon)
         self.problem = make_problem(data, split_seed, **settings)
         self.observation_space, self.action_space = spaces_of(self.problem)  # type: ignore[assignment]
         self.render_mode = render_mode
         self._batch: Batch | None = None
+        self._start: list[Tensor] | None = None  # what the next step's training starts from; None is the usual start
+        self._steps_done = 0  # in this episode
         self._last: Outcome | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Offer a new batch; see `gymnasium.Env.reset`. `options` is not used."""
         super().reset(seed=seed)
+        self._start, self._steps_done = None, 0
         self._batch = self.problem.sample_batch(self.np_random)
         return self.problem.observe(self._batch), {}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Train on the batch and the mixed rows of the selected ones, and end the episode.
+        """Train on the batch and the mixed rows of the selected ones, then offer the next batch or end the episode.
+
+        Returns:
+            The next batch's observation, at the episode's end this one's again; reward, terminated, truncated (False), info.
 
         Raises:
             ResetNeeded: before the first reset, or after the episode's end.
             ValueError: if the action is not a mask of B zeros and ones.
         """
         if self._batch is None:
-            raise ResetNeeded("call reset() before step(): an episode ends after one step")
+            length = "one step" if self.horizon == 1 else f"{self.horizon} steps"
+            raise ResetNeeded(f"call reset() before step(): an episode ends after {length}")
         mask = self.problem.check_mask(action)
         batch, self._batch = self._batch, None
-        self._last = self.problem.evaluate([batch], [mask], [training_rng(self.np_random)])[0]
-        return self.problem.observe(batch), self.problem.reward(self._last), True, False, self._last.info()
+        rngs = [training_rng(self.np_random)]
+        outcomes, fitted = self.problem.evaluate([batch], [mask], rngs, [self._start])
+        self._last = outcomes[0]
+        self._steps_done += 1
+        terminated = self._steps_done == self.horizon
+        if not terminated:
+            batch = self._batch = self.problem.sample_batch(self.np_random)
+            self._start = next_starts([self._start], outcomes, fitted)[0]
+        return self.problem.observe(batch), self.problem.reward(self._last), terminated, False, self._last.info()
 
     def render(self) -> str | None:
         """A line on the last step in render mode "ansi", else None."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from mixrl_env.data import FloatArray, IntArray, RegressionData
 from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix
@@ -138,6 +139,7 @@ class MixingProblem:
         x_train, x_val: standardised features, shapes (n_train, d) and (n_val, d).
         num_rows: B.
         diverged_loss: what a diverged training is charged.
+        pretrained_weights: with `ProblemConfig.pretrained` what trainings start from, as from `initial_weights`; else None.
 
     Raises:
         ValueError: if an option or the batch needs more training rows than there are, lam is an array of another size, or the
@@ -160,13 +162,13 @@ class MixingProblem:
         with np.errstate(over="ignore"):
             zero_loss = float(np.mean(np.square(data.y_train))) or 1.0
         self.diverged_loss = min(DIVERGED_FACTOR * zero_loss, _LARGEST_LOSS)
-        self._pretrained = None
+        self.pretrained_weights: list[Tensor] | None = None
         if config.pretrained:
             rng = np.random.default_rng(config.pretrain_seed)
             fitted = fit_regressors([(self.x_train, data.y_train)], self.x_val, data.y_val, config.regressor, [rng])
             if fitted.diverged[0]:
                 raise ValueError("the pre-training diverged; lower regressor.learning_rate or rescale the labels")
-            self._pretrained = fitted.weights
+            self.pretrained_weights = fitted.weights
 
     @property
     def options(self) -> tuple[NeighborOption, ...]:
@@ -226,6 +228,7 @@ class MixingProblem:
         batches: Sequence[Batch],
         masks: Sequence[npt.NDArray[np.bool_]],
         rngs: Sequence[np.random.Generator],
+        initial: Sequence[list[Tensor] | None] | None = None,
     ) -> tuple[FittedRegressors, list[int]]:
         """Train f_phi on D^b with Mix(D^m, D, N) for each of M batches and masks, all M as one batched computation.
 
@@ -233,6 +236,7 @@ class MixingProblem:
             batches: M batches D^b.
             masks: M boolean masks of shape (B,): the selected rows D^m.
             rngs: M generators, for lambda, initial weights and minibatches.
+            initial: M lists as from `initial_weights`, to start from; None starts from scratch or the pre-trained weights.
 
         Returns:
             The M regressors, and how many mixed rows each was trained on.
@@ -244,18 +248,18 @@ class MixingProblem:
             x = np.concatenate([self.x_train[batch.rows], x_mixed])
             train_sets.append((x, np.concatenate([y_train[batch.rows], y_mixed])))
             num_mixed.append(len(x_mixed))
-        initial = None if self._pretrained is None else [self._pretrained] * len(masks)
-        regressor = self.config.reward_regressor
-        return fit_regressors(train_sets, self.x_val, self.data.y_val, regressor, rngs, initial), num_mixed
+        starts = [self.pretrained_weights if given is None else given for given in initial or [None] * len(masks)]
+        return fit_regressors(train_sets, self.x_val, self.data.y_val, self.config.reward_regressor, rngs, starts), num_mixed
 
     def evaluate(
         self,
         batches: Sequence[Batch],
         masks: Sequence[npt.NDArray[np.bool_]],
         rngs: Sequence[np.random.Generator],
-    ) -> list[Outcome]:
-        """What `train` comes to on the validation rows, one outcome a mask; arguments as there."""
-        fitted, num_mixed = self.train(batches, masks, rngs)
+        initial: Sequence[list[Tensor] | None] | None = None,
+    ) -> tuple[list[Outcome], FittedRegressors]:
+        """What `train` comes to on the validation rows, one outcome a mask, and its regressors; arguments as there."""
+        fitted, num_mixed = self.train(batches, masks, rngs, initial)
         outcomes = []
         for m, mask in enumerate(masks):
             loss = float(fitted.val_loss[m])
@@ -269,7 +273,7 @@ class MixingProblem:
                     diverged=diverged,
                 )
             )
-        return outcomes
+        return outcomes, fitted
 
     def reward(self, outcome: Outcome) -> float:
         """R = -C * validation loss."""

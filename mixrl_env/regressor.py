@@ -181,7 +181,7 @@ def fit_regressors(
     y_val: FloatArray,
     config: RegressorConfig,
     rngs: Sequence[np.random.Generator],
-    initial: Sequence[list[Tensor]] | None = None,
+    initial: Sequence[list[Tensor] | None] | None = None,
 ) -> FittedRegressors:
     """Train M regressors with Adam on the mean squared error, as many at once as `config.max_stack` says.
 
@@ -191,15 +191,17 @@ def fit_regressors(
         y_val: validation labels, shape (n_val, e).
         config: network and training.
         rngs: M generators: each draws its regressor's initial weights (unless given), then its minibatches.
-        initial: M lists as from `initial_weights`, to start from a pre-trained state.
+        initial: M lists as from `initial_weights`, on any device, to start from a pre-trained state; None draws fresh weights.
 
     Raises:
         ValueError: if a training set is empty, or the device is not there.
     """
     if min(len(x) for x, _ in train_sets) < 1:
         raise ValueError("every training set needs at least one row")
-    if initial is None:
-        initial = [initial_weights(x_val.shape[1], y_val.shape[1], config, rng) for rng in rngs]
+    starts = [
+        initial_weights(x_val.shape[1], y_val.shape[1], config, rng) if given is None else given
+        for given, rng in zip(initial or [None] * len(rngs), rngs, strict=True)
+    ]
     at_once = config.max_stack or stack_size(
         config.shape(x_val.shape[1], y_val.shape[1]),
         getattr(torch, config.dtype).itemsize,
@@ -207,7 +209,7 @@ def fit_regressors(
         resolve_device(config.device),
     )
     stacks = [
-        _fit_stack(train_sets[m : m + at_once], x_val, y_val, config, rngs[m : m + at_once], initial[m : m + at_once])
+        _fit_stack(train_sets[m : m + at_once], x_val, y_val, config, rngs[m : m + at_once], starts[m : m + at_once])
         for m in range(0, len(train_sets), at_once)
     ]
     return FittedRegressors(
@@ -228,8 +230,8 @@ def _fit_stack(
     initial: Sequence[list[Tensor]],
 ) -> FittedRegressors:
     """Train M regressors together; see `fit_regressors`."""
-    dtype = getattr(torch, config.dtype)
-    weights = [torch.cat(stack).to(dtype) for stack in zip(*initial, strict=True)]
+    dtype, device = getattr(torch, config.dtype), resolve_device(config.device)
+    weights = [torch.cat([w.to(device, dtype) for w in stack]) for stack in zip(*initial, strict=True)]
 
     # All training rows in one table; regressor m's rows start at offset[m].
     sizes = [len(x) for x, _ in train_sets]

@@ -11,9 +11,10 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from torch import Tensor
 
 from mixrl_env.data import RegressionData
-from mixrl_env.env import MixRLEnv, describe, make_problem, spaces_of, training_rng
+from mixrl_env.env import MixRLEnv, check_horizon, describe, make_problem, next_starts, spaces_of, training_rng
 from mixrl_env.observation import Observation
 from mixrl_env.problem import Batch, Outcome
 
@@ -21,13 +22,17 @@ from mixrl_env.problem import Batch, Outcome
 class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[Any]]):
     """num_envs copies of `MixRLEnv` on one problem; a step trains num_envs regressors at once.
 
-    Sub-environment i draws what a `MixRLEnv` reset with the i-th seed draws. Episodes last one step and autoreset in the same
-    step: the returned observation is the next batch, the finished one is in `info["final_obs"]`, and the step's info in
-    `info["final_info"]`, as in `gymnasium.vector.SyncVectorEnv`.
+    Sub-environment i draws what a `MixRLEnv` reset with the i-th seed draws. All episodes start together, last `horizon` steps
+    and autoreset in their last step: the returned observation is the next episode's batch, the finished one is in
+    `info["final_obs"]`, and the last step's info in `info["final_info"]`, as in `gymnasium.vector.SyncVectorEnv`. The steps
+    before return the next batches, with their own info in `info`.
+
+    A horizon above 1 is ours, not the paper's (T = 1): each step then trains on from the weights that the one before kept, so
+    later rewards depend on earlier masks; see `MixRLEnv`.
 
     Args:
         num_envs: M, the masks evaluated in a step.
-        data, split_seed, render_mode, **settings: as in `MixRLEnv`.
+        data, split_seed, render_mode, horizon, **settings: as in `MixRLEnv`.
 
     Raises:
         ValueError: as `MixRLEnv`, and for num_envs below 1.
@@ -45,6 +50,7 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         data: RegressionData | str,
         split_seed: int = 0,
         render_mode: str | None = None,
+        horizon: int = 1,
         **settings: Any,
     ) -> None:
         if num_envs < 1:
@@ -52,12 +58,15 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
         self.num_envs, self.render_mode = num_envs, render_mode
+        self.horizon = check_horizon(horizon)
         self.problem = make_problem(data, split_seed, **settings)
         self.single_observation_space, self.single_action_space = spaces_of(self.problem)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
         self._batches: list[Batch] = []
+        self._starts: list[list[Tensor] | None] = []  # what the next trainings start from; None is the usual start
+        self._steps_done = 0  # in these episodes, which all end together
         self._last: list[Outcome | None] = [None] * num_envs
 
     def reset(
@@ -79,7 +88,7 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
             for i, own in enumerate(seeds):
                 if own is not None:
                     self._rngs[i] = seeding.np_random(own)[0]
-        return self._new_batches(), {}
+        return self._new_episodes(), {}
 
     def step(
         self, actions: npt.NDArray[np.int8]
@@ -90,7 +99,8 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
             actions: masks of zeros and ones, shape (M, B).
 
         Returns:
-            The next observation (M, B, d + e + |N|), rewards (M,), terminated (all True), truncated (all False), info.
+            The next observation (M, B, d + e + |N|), rewards (M,), terminated (all True in the last step of the episodes, else
+            all False), truncated (all False), info.
 
         Raises:
             ResetNeeded: before the first reset.
@@ -101,22 +111,34 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         if len(actions) != self.num_envs:
             raise ValueError(f"got {len(actions)} masks for {self.num_envs} sub-environments")
         masks = [self.problem.check_mask(action) for action in actions]
-        finished = self._batches
-        outcomes = self.problem.evaluate(finished, masks, [training_rng(rng) for rng in self._rngs])
+        batches, rngs = self._batches, [training_rng(rng) for rng in self._rngs]
+        outcomes, fitted = self.problem.evaluate(batches, masks, rngs, self._starts)
         self._last = list(outcomes)
-        infos: dict[str, Any] = {}
-        for m, (batch, outcome) in enumerate(zip(finished, outcomes, strict=True)):
-            final = {"final_obs": self.problem.observe(batch), "final_info": outcome.info()}
-            infos = self._add_info(infos, final, m)
         rewards = np.array([self.problem.reward(outcome) for outcome in outcomes])
-        ended = np.ones(self.num_envs, dtype=np.bool_)
-        return self._new_batches(), rewards, ended, ~ended, infos
+        self._steps_done += 1
+        terminated = np.full(self.num_envs, self._steps_done == self.horizon)
+        infos: dict[str, Any] = {}
+        for m, (batch, outcome) in enumerate(zip(batches, outcomes, strict=True)):
+            info = outcome.info()
+            if terminated[m]:
+                info = {"final_obs": self.problem.observe(batch), "final_info": info}
+            infos = self._add_info(infos, info, m)
+        if terminated.all():
+            observations = self._new_episodes()
+        else:
+            self._starts = next_starts(self._starts, outcomes, fitted)
+            observations = self._new_batches()
+        return observations, rewards, terminated, np.zeros(self.num_envs, dtype=np.bool_), infos
 
     def render(self) -> tuple[str, ...] | None:
         """A line on each sub-environment's last step in render mode "ansi", else None."""
         if self.render_mode != "ansi":
             return None
         return tuple(describe(self.problem, outcome) for outcome in self._last)
+
+    def _new_episodes(self) -> Observation:
+        self._starts, self._steps_done = [None] * self.num_envs, 0
+        return self._new_batches()
 
     def _new_batches(self) -> Observation:
         self._batches = [self.problem.sample_batch(rng) for rng in self._rngs]
