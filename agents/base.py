@@ -16,14 +16,20 @@ ProgressCallback = Callable[[int, dict[str, float]], None]
 
 
 class Agent(Protocol):
-    """Learns to select rows; knows nothing of what lies behind the environment."""
+    """Learns to select rows. All but `agents.MetaGradient` know nothing of what lies behind the environment."""
 
     def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
-        """Learn on one environment or a vector of them, spending at most num_trainings steps (inner trainings)."""
+        """Learn on one environment or a vector of them, spending at most num_trainings steps (inner trainings).
+
+        The callback may ask for `probabilities` after every update.
+        """
         ...
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Probability of selecting each observation row: (..., d + e + |N|) in, (...,) out."""
+        """Probability of selecting each observation row: (..., d + e + |N|) in, (...,) out.
+
+        A policy that sees a batch as a whole needs shape (..., B, d + e + |N|); for the others any shape will do.
+        """
         ...
 
 
@@ -38,3 +44,27 @@ def as_vector_env(envs: Envs | gym.Env[Any, Any]) -> Envs:
     if envs.metadata.get("autoreset_mode") is not AutoresetMode.SAME_STEP:
         raise ValueError("the vector environment must use AutoresetMode.SAME_STEP, since every episode is one step")
     return envs
+
+
+def step_once(
+    envs: Envs, masks: npt.NDArray[np.int8]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], dict[str, Any]]:
+    """One episode of every environment, for agents to which an action has no later consequences (T = 1, as in the paper).
+
+    Args:
+        envs: as from `as_vector_env`.
+        masks: the selected rows, shape (m, B).
+
+    Returns:
+        The next observations (m, B, d + e + |N|), the rewards (m,), and the infos of the episodes, an array for each key.
+
+    Raises:
+        ValueError: if an episode goes on.
+    """
+    state, reward, terminated, _, info = envs.step(masks)
+    if not np.all(terminated):
+        raise ValueError(
+            "this agent learns from episodes of one step, and the environment's are longer; "
+            "leave out horizon, or take an agent of stable-baselines3 (agents.SB3Agent)"
+        )
+    return state, np.asarray(reward, dtype=np.float64), info.get("final_info", {})

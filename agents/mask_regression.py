@@ -20,10 +20,9 @@ from scipy.special import expit, ndtr
 from sklearn.linear_model import BayesianRidge
 from stable_baselines3.common.logger import Logger
 
-from agents.base import Envs, ProgressCallback, as_vector_env
+from agents.base import Envs, ProgressCallback, as_vector_env, step_once
 from agents.progress import env_metrics, log_update
-
-FloatArray = npt.NDArray[np.float64]
+from agents.random_features import FloatArray, RandomFeatures, random_policies
 
 
 @dataclass(frozen=True)
@@ -66,8 +65,8 @@ class MaskRegression:
         self.trainings = 0
         self._rng = np.random.default_rng(seed)
         self._features: RandomFeatures | None = None
-        self._pooled: list[FloatArray] = []
-        self._rewards: list[FloatArray] = []
+        self._calls: list[tuple[list[FloatArray], list[FloatArray]]] = []  # pooled masks and rewards of each
+        self._posterior: tuple[FloatArray, FloatArray] | None = None  # computed when it is asked for
 
     def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Spend num_trainings, rounded down to whole steps of the vector, on random masks, then regress; see `Agent`.
@@ -76,7 +75,8 @@ class MaskRegression:
         only within one call.
 
         Raises:
-            ValueError: if the budget is below one step of the vector, or below three trainings.
+            ValueError: if the budget is below one step of the vector, or below three trainings, or an episode has more than
+                one step (T > 1).
         """
         envs = as_vector_env(envs)
         m = envs.num_envs
@@ -86,18 +86,22 @@ class MaskRegression:
         pooled, rewards = [], []  # states are not kept: a run's may not fit into memory
         for update in range(1, num_trainings // m + 1):
             features = self._featurize(state)
-            p = self._random_policies(features)
+            policies = random_policies(features, self.config.exploration, self._rng)
+            p = expit(np.einsum("mif,mf->mi", features, policies))
             masks = self._rng.random(p.shape) < p
+            state, reward, info = step_once(envs, masks.astype(np.int8))
             pooled.append(_pool(features, masks))
-            state, reward, _, _, info = envs.step(masks.astype(np.int8))
-            rewards.append(np.asarray(reward, dtype=np.float64))
+            rewards.append(reward)
+            if update == 1:
+                self._calls.append((pooled, rewards))
+            self._posterior = None
             self.trainings += m
-            metrics = {"reward/mean": float(rewards[-1].mean()), "reward/std": float(rewards[-1].std())}
-            metrics |= {"policy/p_mean": float(p.mean())} | env_metrics(info.get("final_info", {}))
+            metrics = {"reward/mean": float(reward.mean()), "reward/std": float(reward.std())}
+            metrics |= {"policy/p_mean": float(p.mean())} | env_metrics(info)
             log_update(self.logger, metrics, update, self.trainings)
             if callback is not None:
                 callback(self.trainings, metrics)
-        return self._regress(pooled, np.concatenate(rewards))
+        return self
 
     def fit(
         self, states: Sequence[npt.NDArray[np.float32]], masks: Sequence[npt.NDArray[np.bool_]], rewards: FloatArray
@@ -109,34 +113,25 @@ class MaskRegression:
             masks: which rows were selected, shapes (m, B).
             rewards: of all trainings, shape (total of the m,).
         """
-        return self._regress([_pool(self._featurize(state), mask) for state, mask in zip(states, masks, strict=True)], rewards)
+        pooled = [_pool(self._featurize(state), mask) for state, mask in zip(states, masks, strict=True)]
+        self._calls.append((pooled, [rewards]))
+        self._posterior = None
+        return self
 
     def _featurize(self, state: npt.NDArray[np.float32]) -> FloatArray:
         """Features (m, B, features) of observations; the first rows ever seen set their scale."""
         if self._features is None:
-            rows = np.reshape(state, (-1, np.shape(state)[-1]))
-            self._features = RandomFeatures(rows, self.config.num_features, np.random.default_rng([self.seed, 1]))
+            self._features = RandomFeatures(state, self.config.num_features, np.random.default_rng([self.seed, 1]))
         return self._features(state)
 
-    def _random_policies(self, features: FloatArray) -> FloatArray:
-        """Probabilities (m, B) of m policies that are random linear functions of the features, each with a random mean."""
-        m, _, size = features.shape
-        logits = np.einsum("mif,mf->mi", features - features.mean(axis=1, keepdims=True), self._rng.normal(size=(m, size)))
-        spread = logits.std(axis=1, keepdims=True)
-        logits = logits / np.where(spread > 0, spread, 1.0) + self._rng.normal(size=(m, 1))
-        p: FloatArray = expit(self.config.exploration * logits)
-        return p
-
-    def _regress(self, seen: Sequence[FloatArray], rewards: FloatArray) -> Self:
-        """Add trainings to those seen before, and compute the posterior of the credit's weights from all of them."""
-        self._pooled += seen
-        self._rewards.append(rewards - rewards.mean())
-        pooled, centred = np.concatenate(self._pooled), np.concatenate(self._rewards)
+    def _regress(self) -> tuple[FloatArray, FloatArray]:
+        """Mean and covariance of the posterior of the credit's weights, from all that was seen."""
+        pooled = np.concatenate([masks for call, _ in self._calls for masks in call])
+        centred = np.concatenate([own - own.mean() for own in (np.concatenate(rewards) for _, rewards in self._calls)])
         # Scaled so that the priors of BayesianRidge suit any reward and batch; in P(credit > 0) the scales cancel.
         scale, spread = float(np.sqrt(np.square(pooled).mean())) or 1.0, float(centred.std()) or 1.0
         ridge = BayesianRidge().fit(pooled / scale, centred / spread)
-        self._mean, self._covariance = ridge.coef_, ridge.sigma_
-        return self
+        return ridge.coef_, ridge.sigma_
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
         """P(credit > 0) of each observation row; see `agents.base.Agent`.
@@ -144,11 +139,13 @@ class MaskRegression:
         Raises:
             RuntimeError: before `learn`.
         """
-        if self._features is None or not self._rewards:
+        if self._features is None or not self._calls:
             raise RuntimeError("call learn() before probabilities()")
-        features = self._features(rows)
-        spread = np.sqrt(np.maximum(((features @ self._covariance) * features).sum(axis=-1), 1e-300))
-        p: FloatArray = ndtr(features @ self._mean / spread)
+        if self._posterior is None:
+            self._posterior = self._regress()
+        features, (mean, covariance) = self._features(rows), self._posterior
+        spread = np.sqrt(np.maximum(((features @ covariance) * features).sum(axis=-1), 1e-300))
+        p: FloatArray = ndtr(features @ mean / spread)
         return p
 
 
@@ -156,24 +153,3 @@ def _pool(features: FloatArray, mask: npt.NDArray[np.bool_]) -> FloatArray:
     """Sum of (D_i - 1/2) times the features of row i, shape (m, features)."""
     pooled: FloatArray = np.einsum("mi,mif->mf", mask - 0.5, features)
     return pooled
-
-
-class RandomFeatures:
-    """relu(W z + b) with fixed random W and b, z the standardised row; a last feature that is always 1.
-
-    Args:
-        rows: observation rows that set mean and standard deviation, shape (n, row size).
-        num_features: how many, besides the constant.
-        rng: draws W and b.
-    """
-
-    def __init__(self, rows: npt.NDArray[np.float32], num_features: int, rng: np.random.Generator) -> None:
-        self._mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
-        self._scale = np.where(spread > 0, spread, 1.0) * rows.shape[1] ** 0.5
-        self._w = rng.normal(size=(rows.shape[1], num_features))
-        self._b = rng.uniform(-1, 1, num_features)
-
-    def __call__(self, rows: npt.NDArray[np.float32]) -> FloatArray:
-        """Features (..., num_features + 1) of rows (..., row size)."""
-        hidden = np.maximum((rows - self._mean) / self._scale @ self._w + self._b, 0)
-        return np.concatenate([hidden, np.ones((*hidden.shape[:-1], 1))], axis=-1)

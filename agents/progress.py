@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
+
+Values = Tensor | npt.NDArray[Any]
 
 
 class Progress:
@@ -38,26 +41,30 @@ class Progress:
         }
 
 
-def update_metrics(
-    logits: Tensor, masks: Tensor, reward: Tensor, base: float, grad_norm: float, info: Mapping[str, Any]
-) -> dict[str, float]:
-    """What tells a policy that learns from one that drifts; env/... are means over the m trainings."""
+def update_metrics(logits: Values, masks: Values, reward: Values, info: Mapping[str, Any]) -> dict[str, float]:
+    """What tells a policy that learns from one that drifts; env/... are means over the m trainings.
+
+    Args:
+        logits: of the offered rows, shape (m, B).
+        masks: that were drawn, shape (m, B).
+        reward: of the masks, shape (m,).
+        info: of the trainings; see `env_metrics`.
+    """
+    logits, masks, reward = (torch.as_tensor(values).double() for values in (logits, masks, reward))
     p = torch.sigmoid(logits)
     metrics = {
         "reward/mean": float(reward.mean()),
         "reward/std": float(reward.std(correction=0)),
-        "reward/moving_average": base,
         "policy/p_mean": float(p.mean()),
         "policy/p_std": float(p.std(correction=0)),  # over rows and options
         "policy/entropy": float(bce_with_logits(logits, p)),  # nats a row: log 2 at p = 1/2, 0 when decided
         "policy/selected_share": float(masks.mean()),
-        "policy/grad_norm": grad_norm,
     }
     return metrics | env_metrics(info)
 
 
 def env_metrics(info: Mapping[str, Any]) -> dict[str, float]:
-    """The infos of m trainings, as the vector environment gathers them in final_info: their means, as env/..."""
+    """The infos of m trainings, as a vector environment gathers them, a number for each key and training: means, as env/..."""
     return {f"env/{key}": float(np.mean(value)) for key, value in info.items() if not key.startswith("_")}
 
 

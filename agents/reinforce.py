@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
 from torch.nn.utils import get_total_norm
 
-from agents.base import Envs, ProgressCallback, as_vector_env
+from agents.base import Envs, ProgressCallback, as_vector_env, step_once
 from agents.critic import PooledCritic
 from agents.guards import center, guard
 from agents.progress import Progress, log_update, update_metrics
@@ -109,7 +109,8 @@ class Reinforce:
         See `agents.base.Agent`.
 
         Raises:
-            ValueError: if the budget is below one update, or there are too few trajectories to compare or to pair.
+            ValueError: if the budget is below one update, there are too few trajectories to compare or to pair, or an
+                episode has more than one step (T > 1).
         """
         envs = as_vector_env(envs)
         config, m = self.config, envs.num_envs
@@ -140,7 +141,7 @@ class Reinforce:
             p = torch.sigmoid(logits)
             D_m = self._sample(p.detach().cpu(), generator)  # D^m as masks (m, B)
             # Train f_phi on D^b with Mix(D^m, D, N): R = -C * Loss. The state that comes back is the next D^b.
-            state, reward, _, _, info = envs.step(D_m.numpy().astype(np.int8))
+            state, reward, info = step_once(envs, D_m.numpy().astype(np.int8))
             D_m, R = D_m.to(device), torch.as_tensor(reward, dtype=torch.float32, device=device)  # (m, B), (m,)
 
             Q = torch.zeros_like(R) if critic is None else critic.value(rows, D_m).detach()
@@ -163,7 +164,8 @@ class Reinforce:
             if critic is not None:
                 critic.fit(rows, D_m, R)
 
-            metrics = update_metrics(logits.detach(), D_m, R, base, float(grad_norm), info.get("final_info", {}))
+            metrics = update_metrics(logits.detach(), D_m, R, info)
+            metrics |= {"reward/moving_average": base, "policy/grad_norm": float(grad_norm)}
             metrics |= progress.update(float(R.mean()))
             if config.keep_best and progress.improved:
                 self.network.load_state_dict(h.state_dict())
@@ -185,13 +187,8 @@ class Reinforce:
         """
         if self.network is None:
             raise RuntimeError("call learn() before probabilities()")
-        with torch.no_grad():
-            device = next(self.network.parameters()).device
-            logits = self.network(torch.as_tensor(rows, device=device))
-            if self.config.center:
-                logits = center(logits)
-            # A decided policy has logits whose sigmoids are all 1 in single precision; in double the best option is still told.
-            return torch.sigmoid(logits.double()).cpu().numpy()
+        logits = self.network.logits(rows)
+        return torch.sigmoid(center(logits) if self.config.center else logits).numpy()
 
     def _sample(self, p: Tensor, generator: torch.Generator) -> Tensor:
         """Masks (m, B) of independent Bernoulli draws; antithetic ones use u for one trajectory and 1 - u for the next."""

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -43,6 +45,15 @@ class ValueNetwork(nn.Module):
         """Logits (...,) of observation rows (..., d + e + |N|)."""
         logits: Tensor = self.layers(rows).squeeze(-1)
         return logits
+
+    def logits(self, rows: npt.NDArray[np.float32]) -> Tensor:
+        """Logits (...,) of rows as the environment observes them, without a gradient, on the CPU.
+
+        A decided policy has logits whose sigmoids are all 1 in single precision; in double the best option is still told.
+        """
+        with torch.no_grad():
+            logits: Tensor = self(torch.as_tensor(rows, device=next(self.parameters()).device))
+            return logits.double().cpu()
 
 
 def save_value_network(network: ValueNetwork, path: Path) -> None:

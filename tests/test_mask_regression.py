@@ -17,7 +17,7 @@ from stable_baselines3.common.logger import CSVOutputFormat, Logger
 import agents.mask_regression as mask_regression
 import mixrl_env  # noqa: F401  # registers the ids
 from agents import MaskRegression, MaskRegressionConfig
-from agents.mask_regression import RandomFeatures
+from agents.random_features import RandomFeatures, random_policies
 from tests.toy import NUM_OPTIONS, ToyVectorEnv, best_mask
 
 FEW = MaskRegressionConfig(num_features=50)
@@ -116,19 +116,15 @@ def test_random_policies_select_similar_rows_together() -> None:
 
 def test_random_policies_have_the_logits_that_were_asked_for() -> None:
     """The logit is exploration times a standardised function of the rows plus a standard normal of the policy's own."""
-    agent = MaskRegression(MaskRegressionConfig(num_features=50, exploration=0.5), seed=0)
-    rows = np.random.default_rng(0).normal(size=(2000, 40, 4)).astype(np.float32)
-    p = agent._random_policies(agent._featurize(rows))
-    logits = np.log(p / (1 - p)) / 0.5
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(2000, 40, 4)).astype(np.float32)
+    features = RandomFeatures(rows[0], 50, rng)(rows)
+    weights = random_policies(features, 0.5, rng)
+    assert weights.shape == (2000, 51)
+    logits = np.einsum("mif,mf->mi", features, weights) / 0.5
     np.testing.assert_allclose(logits.std(axis=1), 1, rtol=1e-9)
     assert abs(logits.mean(axis=1).mean()) < 0.1
     assert abs(logits.mean(axis=1).std() - 1) < 0.05
-    # Within a policy the logit is linear in the features.
-    many = np.random.default_rng(1).normal(size=(1, 200, 4)).astype(np.float32)  # more rows than features
-    features = agent._featurize(many)
-    logit = np.log(1 / agent._random_policies(features)[0] - 1)
-    weights = np.linalg.lstsq(features[0], logit, rcond=None)[0]
-    np.testing.assert_allclose(features[0] @ weights, logit, atol=1e-8)
 
 
 def test_one_row_a_batch_is_no_trouble() -> None:
@@ -216,6 +212,7 @@ def test_probabilities_are_those_of_the_normal_posterior(
     monkeypatch.setattr(mask_regression, "BayesianRidge", Spied)
     envs = Changed(4, noise=0.2)
     agent = MaskRegression(MaskRegressionConfig(num_features), seed=0).learn(envs, trainings)
+    learned_p = agent.probabilities(ROWS)
     noise, prior = float(Spied.last.alpha_), float(Spied.last.lambda_)  # precisions, in units of the scaled problem
     assert agent._features is not None
     x, y = [], []
@@ -229,7 +226,7 @@ def test_probabilities_are_those_of_the_normal_posterior(
     x = x - x.mean(axis=0)  # an intercept with a flat prior
     precision = noise * x.T @ x + prior * np.eye(num_features + 1)
     mean = np.linalg.solve(precision, noise * x.T @ y)
-    for row, p in zip(ROWS, agent.probabilities(ROWS), strict=True):
+    for row, p in zip(ROWS, learned_p, strict=True):
         features = agent._features(row)
         spread = np.sqrt(features @ np.linalg.solve(precision, features))
         assert p == pytest.approx(norm.cdf(features @ mean / spread), rel=1e-6)

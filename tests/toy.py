@@ -39,10 +39,33 @@ class ToyVectorEnv(VectorEnv[Any, Any, Any]):
         rewards = (actions == best_mask(self._states)).mean(axis=1) - 1.0
         self.history.append((self._states, actions.copy(), rewards))
         ended = np.ones(self.num_envs, dtype=bool)
-        return self._draw(), rewards, ended, ~ended, {}
+        infos: dict[str, Any] = {}
+        for m, (state, reward) in enumerate(zip(self._states, rewards, strict=True)):
+            final = {"final_obs": state, "final_info": {"val_rmse": -reward}}
+            infos = self._add_info(infos, final, m)
+        return self._draw(), rewards, ended, ~ended, infos
 
     def _draw(self) -> np.ndarray:
-        x = self._rng.uniform(-1, 1, (self.num_envs, self.num_rows, 1))
+        x = self._draw_x()
         one_hot = np.eye(NUM_OPTIONS)[self._rng.integers(NUM_OPTIONS, size=(self.num_envs, self.num_rows))]
         self._states = np.concatenate([x, one_hot], axis=2).astype(np.float32)
         return self._states
+
+    def _draw_x(self) -> np.ndarray:
+        return self._rng.uniform(-1, 1, (self.num_envs, self.num_rows, 1))
+
+
+class FixedRowsEnv(ToyVectorEnv):
+    """The rows are those of one table, as in MixRL; only their options are drawn anew."""
+
+    def _draw_x(self) -> np.ndarray:
+        return np.broadcast_to(self.table, (self.num_envs, self.num_rows, 1))
+
+    @property
+    def table(self) -> np.ndarray:
+        return np.random.default_rng(0).uniform(-1, 1, (self.num_rows, 1))
+
+    def every_row_and_option(self) -> np.ndarray:
+        """Shape (options, B, row size): batches that a policy of whole batches can be asked for."""
+        rows = [np.concatenate([self.table, np.tile(one_hot, (self.num_rows, 1))], axis=1) for one_hot in np.eye(NUM_OPTIONS)]
+        return np.stack(rows).astype(np.float32)

@@ -1,0 +1,131 @@
+"""The cross-entropy method: a probability for every row and option, on its own, moved towards the masks that did best.
+
+A control (ours, not the paper's): it has no network, so that nothing it learns of one row says anything of another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logit
+from stable_baselines3.common.logger import Logger
+
+from agents.base import Envs, ProgressCallback, as_vector_env, step_once
+from agents.progress import log_update, update_metrics
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CrossEntropyConfig:
+    """Settings of `CrossEntropy`.
+
+    Attributes:
+        population: trainings whose masks are compared with each other, rounded up to whole steps of the vector.
+        elite: share of them that p moves to.
+        step: how far: p becomes (1 - step) p + step * the share of the elite that selected the row.
+        margin: p stays within [margin, 1 - margin], so that every row is tried now and then.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    population: int = 64
+    elite: float = 0.25
+    step: float = 0.3
+    margin: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.population < 2:
+            raise ValueError(f"population must be at least 2, got {self.population}")
+        if not 0 < self.elite < 1 or not 0 < self.step <= 1 or not 0 <= self.margin < 0.5:
+            raise ValueError(
+                f"elite must lie in (0, 1), step in (0, 1] and margin in [0, 0.5), got {self.elite}, {self.step}, {self.margin}"
+            )
+
+
+class CrossEntropy:
+    """Independent probabilities for every observation row, by the cross-entropy method (with a step, as in PBIL).
+
+    Args:
+        config: settings.
+        seed: of the masks and the environments; the same seed gives the same run.
+        logger: a stable-baselines3 logger for the curves, or None.
+
+    Attributes:
+        trainings: inner trainings that `learn` has spent.
+    """
+
+    def __init__(self, config: CrossEntropyConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
+        self.config, self.seed, self.logger = config or CrossEntropyConfig(), seed, logger
+        self.trainings = 0
+        self._index: dict[bytes, int] = {}  # of every observation row that was offered
+        self._p: FloatArray | None = None
+
+    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
+        """Start at p = 1/2 and move p after every population; see `agents.base.Agent`.
+
+        Raises:
+            ValueError: if the budget is below one population, or an episode has more than one step (T > 1).
+        """
+        envs = as_vector_env(envs)
+        config, m = self.config, envs.num_envs
+        steps = -(-config.population // m)  # of the vector, for one population
+        if num_trainings < steps * m:
+            raise ValueError(f"a budget of {num_trainings} trainings is below one population of {steps * m}")
+        rng = np.random.default_rng(self.seed)
+        state, _ = envs.reset(seed=self.seed)
+        self._index, self._p, self.trainings = {}, np.empty(0), 0
+        offered, masks, rewards = [], [], []
+        for update in range(1, num_trainings // (steps * m) * steps + 1):
+            offered.append(self._rows(state))
+            p = self._p[offered[-1]]
+            mask = rng.random(p.shape) < p
+            masks.append(mask)
+            state, reward, info = step_once(envs, mask.astype(np.int8))
+            rewards.append(reward)
+            self.trainings += m
+            if len(rewards) == steps:
+                self._move(np.concatenate(offered), np.concatenate(masks), np.concatenate(rewards))
+                offered, masks, rewards = [], [], []
+            metrics = update_metrics(logit(p), mask, reward, info)
+            log_update(self.logger, metrics, update, self.trainings)
+            if callback is not None:
+                callback(self.trainings, metrics)
+        return self
+
+    def _move(self, offered: IntArray, masks: npt.NDArray[np.bool_], rewards: FloatArray) -> None:
+        """Move p of the rows that the elite was offered towards what it selected; all (population, B) or (population,)."""
+        assert self._p is not None
+        elite = np.argsort(-rewards, kind="stable")[: max(1, round(self.config.elite * len(rewards)))]
+        size = len(self._p)
+        tried = np.bincount(offered[elite].ravel(), minlength=size)
+        chosen = np.bincount(offered[elite].ravel(), weights=masks[elite].ravel(), minlength=size)
+        share = np.divide(chosen, tried, out=self._p.copy(), where=tried > 0)
+        moved = (1 - self.config.step) * self._p + self.config.step * share
+        self._p = moved.clip(self.config.margin, 1 - self.config.margin)
+
+    def _rows(self, state: npt.NDArray[np.float32]) -> IntArray:
+        """Which entry of p an observation row is; new ones start at 1/2."""
+        assert self._p is not None
+        rows = np.ascontiguousarray(state).reshape(-1, state.shape[-1])
+        index = np.array([self._index.setdefault(row.tobytes(), len(self._index)) for row in rows])
+        self._p = np.append(self._p, np.full(len(self._index) - len(self._p), 0.5))
+        return index.reshape(state.shape[:-1])
+
+    def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
+        """P of each observation row, 1/2 for those that were never offered; see `agents.base.Agent`.
+
+        Raises:
+            RuntimeError: before `learn`.
+        """
+        if self._p is None:
+            raise RuntimeError("call learn() before probabilities()")
+        flat = np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])
+        index = np.array([self._index.get(row.tobytes(), -1) for row in flat], dtype=np.int64)
+        return np.append(self._p, 0.5)[index].reshape(rows.shape[:-1])

@@ -1,0 +1,132 @@
+"""The two agents without gradients: cross-entropy, by hand, and random search, which keeps the best."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+from stable_baselines3.common.logger import CSVOutputFormat, Logger
+
+from agents import CrossEntropy, CrossEntropyConfig, RandomSearch, RandomSearchConfig
+from agents.random_features import RandomFeatures
+from tests.toy import FixedRowsEnv
+
+
+@pytest.mark.parametrize("m", [4, 3])
+def test_moves_as_by_hand(m: int) -> None:
+    """P of every row and option after every population, from the masks and rewards alone, in a dictionary."""
+    config = CrossEntropyConfig(population=8, elite=0.25, step=0.4, margin=0.1)
+    envs, agent = FixedRowsEnv(m, num_rows=5), CrossEntropy(config, seed=1)
+    rows = envs.every_row_and_option()
+    seen: list[np.ndarray] = []
+    agent.learn(envs, 60, lambda *_: seen.append(agent.probabilities(rows)))
+    steps = 2 if m == 4 else 3  # of the vector, for a population of 8 or of 9
+    p: dict[bytes, float] = {row.tobytes(): 0.5 for row in rows.reshape(-1, 4)}
+    for update in range(0, len(envs.history) - steps + 1, steps):
+        population = [
+            one
+            for states, masks, rewards in envs.history[update : update + steps]
+            for one in zip(states, masks, rewards, strict=True)
+        ]
+        elite = sorted(population, key=lambda one: -one[2])[:2]
+        for key in p:
+            chosen = [bit for state, mask, _ in elite for row, bit in zip(state, mask, strict=True) if row.tobytes() == key]
+            if chosen:
+                p[key] = min(max(0.6 * p[key] + 0.4 * float(np.mean(chosen)), 0.1), 0.9)
+        np.testing.assert_allclose(seen[update + steps - 1].ravel(), [p[row.tobytes()] for row in rows.reshape(-1, 4)])
+    assert agent.trainings == len(envs.history) * m == 60 // (steps * m) * steps * m
+    assert min(p.values()) == pytest.approx(0.1)
+
+
+def test_rows_that_were_never_offered() -> None:
+    agent = CrossEntropy(seed=0).learn(FixedRowsEnv(16), 128)
+    rows = FixedRowsEnv(1).every_row_and_option()
+    assert np.array_equal(agent.probabilities(rows + np.float32(0.5)), np.full(rows.shape[:-1], 0.5))
+    assert (agent.probabilities(rows) != 0.5).any()
+
+
+class Told(FixedRowsEnv):
+    """Rewards from a list."""
+
+    def __init__(self, num_envs: int, rewards: list[float]) -> None:
+        super().__init__(num_envs)
+        self.told = iter(rewards)
+
+    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        state, _, *ended, info = super().step(actions)
+        return state, np.array([next(self.told) for _ in range(self.num_envs)]), *ended, info
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=16, max_size=16, unique=True))
+def test_cross_entropy_sees_only_the_order_of_rewards(rewards: list[float]) -> None:
+    ranks = list(map(float, np.argsort(np.argsort(rewards))))
+    config = CrossEntropyConfig(population=8)
+    rows = FixedRowsEnv(1).every_row_and_option()
+    first, second = (CrossEntropy(config, seed=2).learn(Told(4, told), 16).probabilities(rows) for told in (rewards, ranks))
+    assert np.array_equal(first, second)
+
+
+@given(st.permutations(range(12)))
+def test_random_search_keeps_the_policy_of_the_highest_reward(order: list[int]) -> None:
+    """Its masks are drawn by policies that are linear in random features; the best one's probabilities are what is learned."""
+    envs = Told(4, [float(value) for value in order])
+    agent, metrics = RandomSearch(RandomSearchConfig(num_features=20), seed=3), []
+    agent.learn(envs, 12, lambda _, own: metrics.append(own))
+    highest = [max(order[: 4 * (update + 1)]) for update in range(3)]
+    assert [own["search/highest_reward"] for own in metrics] == highest
+    # The same draws again: the features from the first observation, then a step's policies and masks.
+    rng = np.random.default_rng(3)
+    features = RandomFeatures(envs.history[0][0], 20, rng)
+    policies, masks = [], []
+    for states, drawn, _ in envs.history:
+        values = features(states)
+        weights = rng.normal(size=(4, 21))
+        weights /= (values @ weights[..., None]).std(axis=1)
+        weights[:, -1] += rng.normal(size=4) - (values @ weights[..., None])[..., 0].mean(axis=1)
+        policies += list(2.0 * weights)
+        logits = 2.0 * (values @ weights[..., None])[..., 0]
+        masks.append(rng.random(logits.shape) < expit(logits))
+        assert np.array_equal(masks[-1], drawn)
+    rows = envs.every_row_and_option()
+    np.testing.assert_allclose(logit(agent.probabilities(rows)), features(rows) @ policies[int(np.argmax(order))], atol=1e-6)
+
+
+def test_curves_are_logged(tmp_path: Path) -> None:
+    for agent in (CrossEntropy, RandomSearch):
+        path = tmp_path / f"{agent.__name__}.csv"
+        logger = Logger(None, [CSVOutputFormat(str(path))])
+        agent(seed=0, logger=logger).learn(FixedRowsEnv(16), 64)
+        logger.close()
+        with path.open() as file:
+            lines = list(csv.DictReader(file))
+        assert [float(line["trainings"]) for line in lines] == [16, 32, 48, 64]
+        assert {"reward/mean", "policy/p_mean", "env/val_rmse"} <= set(lines[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"population": 1}, "population must be at least 2, got 1"),
+        ({"elite": 0.0}, "elite must lie in"),
+        ({"elite": 1.0}, "elite must lie in"),
+        ({"step": 0.0}, "elite must lie in"),
+        ({"step": 1.5}, "elite must lie in"),
+        ({"margin": 0.5}, "elite must lie in"),
+        ({"margin": float("nan")}, "elite must lie in"),
+    ],
+)
+def test_settings_of_cross_entropy_out_of_range(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        CrossEntropyConfig(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"num_features": 0}, {"exploration": 0.0}, {"exploration": float("inf")}])
+def test_settings_of_random_search_out_of_range(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="num_features must be at least 1 and exploration positive"):
+        RandomSearchConfig(**settings)
