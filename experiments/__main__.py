@@ -23,11 +23,12 @@ from experiments.pages import draw_stored, fill_page, tables_of
 from experiments.progress import SweepProgress
 from experiments.report import folders_with_results, write_report
 from experiments.results import cell_folder
+from experiments.studies.agents import AGENTS
 from experiments.studies.cells import CellFolder
-from experiments.studies.kinds import COMPARE, cell_study, keep_settings, read_toml
+from experiments.studies.kinds import COMPARE, as_toml, cell_study, keep_settings, read_toml
 from experiments.study import Study, read_study
 from experiments.sweep import Sweep, Work
-from experiments.tables import to_markdown, to_rich
+from experiments.tables import print_tables, to_markdown
 from mixrl_env.datasets.thin_film import materials
 
 ResultsFolder = Annotated[Path, tyro.conf.Positional]
@@ -78,16 +79,43 @@ def sweep(
         time_limit: minutes that a cell may take; the tables print TLE for methods that take longer.
     """
     read = [(path, read_toml(path)) for path in files]  # all of them first: a bad file is told before any work starts
-    studies = [read_study(path, told) if told["kind"] == COMPARE else cell_study(path, told) for path, told in read]
+    studies = [read_study(path, told) if told["kind"] == COMPARE else cell_study(str(path), told) for path, told in read]
     works: list[Work] = []
     for (path, told), study in zip(read, studies, strict=True):
         folder = out / path.stem
         if isinstance(study, Study):
             works.append(Comparison(study, folder, _command()))
         else:
-            keep_settings(path, told, folder)
+            keep_settings(str(path), told, path.read_text(), folder)
             works.append(CellFolder(study, folder))
     _compute(works, workers, engine, address, time_limit)
+
+
+def compare(
+    agents: tuple[str, ...] = tuple(AGENTS),
+    splits: tuple[int, ...] = (0, 1, 2, 3, 4),
+    trainings: int = 1024,
+    dataset: str = "no2",
+    out: Path = Path("runs/agents"),
+    workers: int | None = None,
+) -> None:
+    """Compare agents on equal budgets: learning curves, final validation and test RMSE, wall time; minutes an agent and split.
+
+    Finished cells, one agent on one split each, are stored at once and are not computed again; more agents and splits may be
+    added to a folder. experiments/studies/agents.toml is the same study for the verb sweep.
+
+    Args:
+        agents: names as the tables print them, such as PPO "REINFORCE, critic"; the controls are agents, too.
+        splits: seeds of the random splits into training, validation and test rows.
+        trainings: inner trainings that each agent may spend on a split.
+        dataset: name of the dataset.
+        out: folder of the results; results/agents holds those of the documentation.
+        workers: cells that run side by side; all cores if not given.
+    """
+    told = {"kind": "agents", "dataset": dataset, "agents": [*agents], "splits": [*splits], "trainings": trainings}
+    study = cell_study("compare", told)
+    keep_settings("the command", told, as_toml(told), out)
+    _compute([CellFolder(study, out)], workers)
 
 
 def _compute(
@@ -135,7 +163,8 @@ def _show(works: list[Work], console: Console) -> None:
             written = [work.store.path, *written]
             for dataset, split in product(work.study.datasets, work.study.splits):
                 written += sorted(cell_folder(work.folder, dataset, split).rglob("plan.csv"))
-        console.print("Written:")
+        if written:
+            console.print("Written:")
         for path in written:
             console.print(f"  {path}", soft_wrap=True)
 
@@ -152,12 +181,7 @@ def tables(results: ResultsFolder, markdown: bool = False, splits: tuple[int, ..
         markdown: print Markdown, as the pages hold it.
         splits: only these, of a comparison of methods; all if not given.
     """
-    console = Console()
-    for title, table in tables_of(results, splits):
-        if markdown:
-            print(f"{title}\n\n{to_markdown(table)}\n")
-        else:
-            console.print(to_rich(title, table, console.width))
+    print_tables(tables_of(results, splits), Console(), markdown)
 
 
 def figures(results: ResultsFolder) -> None:
@@ -215,8 +239,7 @@ def benchmark(
         show: measure nothing, show what is stored.
         markdown: print Markdown, as docs/performance.md holds it.
     """
-    console = Console()
-    command = _command()
+    console, command = Console(), _command()
     with console.status("") as status:
         for part in () if show else parts:
             if part == "learning":
@@ -226,11 +249,7 @@ def benchmark(
     tables = benchmark_tables(out)
     if not tables:
         raise ValueError(f"nothing is stored in {out}; measure first (leave out --show), or name a folder with --out")
-    for title, table in tables.values():
-        if markdown:
-            print(f"{title}\n\n{to_markdown(table)}\n")
-        else:
-            console.print(to_rich(title, table, console.width), "")
+    print_tables(tables.values(), console, markdown)
     for path in draw_benchmark(stored_tables(out), read_learning(out), out / "figures"):
         console.print(f"figure  {path}", soft_wrap=True)
 
@@ -259,9 +278,10 @@ def optics(out: Path = Path("docs/thin_film.png"), bundle: bool = False) -> None
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = {verb.__name__: verb for verb in (reproduce, sweep, tables, figures, pages, report, benchmark, idea, optics)}
+    verbs = (reproduce, sweep, compare, tables, figures, pages, report, benchmark, idea, optics)
+    by_name = {verb.__name__: verb for verb in verbs}
     try:
-        tyro.extras.subcommand_cli_from_dict(verbs, prog="python -m experiments", description=__doc__)
+        tyro.extras.subcommand_cli_from_dict(by_name, prog="python -m experiments", description=__doc__)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
@@ -225,6 +226,15 @@ def to_rich(title: str, table: pd.DataFrame, width: int) -> Table:
     for row in zip(*(column[1:] for column in cells), strict=True):
         out.add_row(*row)
     return out
+
+
+def print_tables(tables: Iterable[tuple[str, pd.DataFrame]], console: Console, markdown: bool) -> None:
+    """Print titles and tables, for the terminal or as Markdown."""
+    for title, table in tables:
+        if markdown:
+            print(f"{title}\n\n{to_markdown(table)}\n")
+        else:
+            console.print(to_rich(title, table, console.width))
 
 
 def _mean_and_sd(rows: pd.DataFrame, column: str) -> str:

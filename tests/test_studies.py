@@ -34,7 +34,7 @@ OPTIONS = (("data", 1), ("data", 4), ("label", 1), ("label", 4))
 
 def read(path: Path) -> Study | CellStudy:
     told = read_toml(path)
-    return read_study(path, told) if told["kind"] == COMPARE else cell_study(path, told)
+    return read_study(path, told) if told["kind"] == COMPARE else cell_study(str(path), told)
 
 
 SMALL_STUDY = """
@@ -186,7 +186,10 @@ def test_keys_of_the_other_kinds(tmp_path: Path) -> None:
 
 BAD_FILES = {
     "not TOML": ("splits = [0", "is not TOML"),
-    "kind": ('kind = "comparison"', "unknown kind 'comparison'; known: compare, distances, drift, fidelity, transfer, truth"),
+    "kind": (
+        'kind = "comparison"',
+        "unknown kind 'comparison'; known: compare, agents, distances, drift, fidelity, transfer, truth",
+    ),
     "key": ('split = [0]\npreset = "smoke"', "unknown key 'split'; known: kind, preset, datasets, splits"),
     "preset": ('preset = "tiny"', "unknown preset 'tiny'; known: default, reinforce, paper, smoke"),
     "dataset": ('datasets = ["no2", "no3"]', "unknown dataset 'no3'; known: auto, body"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from experiments.results import write_text
+from experiments.studies.agents import AGENTS, AgentComparison
 from experiments.studies.cells import CellStudy
 from experiments.studies.checks import check_names, check_seeds
 from experiments.studies.distances import Distances
@@ -19,6 +21,7 @@ from mixrl_env.datasets import dataset_names
 from mixrl_env.datasets.known import KNOWN
 
 KINDS: dict[str, type[CellStudy]] = {
+    "agents": AgentComparison,
     "distances": Distances,
     "drift": Drift,
     "fidelity": Fidelity,
@@ -27,7 +30,7 @@ KINDS: dict[str, type[CellStudy]] = {
 }
 SETTINGS_FILE = "study.toml"
 """Kept beside the cells of a study: what they depend on."""
-_MAY_GROW = ("datasets", "splits", "seeds")
+_MAY_GROW = ("agents", "datasets", "splits", "seeds")
 COMPARE = "compare"
 """The kind that `experiments.study.Study` reads: methods against each other."""
 
@@ -48,8 +51,19 @@ def read_toml(path: Path) -> dict[str, Any]:
     return told
 
 
-def keep_settings(path: Path, told: dict[str, Any], folder: Path) -> None:
-    """Copy the TOML file into the results folder; more datasets, splits or seeds may be added to stored ones.
+def as_toml(told: dict[str, Any]) -> str:
+    """The text of a TOML file that says so; values are names, numbers, and lists of them."""
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in told.items())
+
+
+def keep_settings(source: str, told: dict[str, Any], text: str, folder: Path) -> None:
+    """Keep the text of a TOML file in the results folder; more datasets, splits, seeds or agents may be added to stored ones.
+
+    Args:
+        source: where it comes from, for people.
+        told: what it says.
+        text: of the file.
+        folder: of the results.
 
     Raises:
         ValueError: if the folder holds results of other settings.
@@ -60,15 +74,15 @@ def keep_settings(path: Path, told: dict[str, Any], folder: Path) -> None:
         for key in sorted({*told, *other} - {*_MAY_GROW}):
             if told.get(key) != other.get(key):
                 raise ValueError(
-                    f"{folder} holds results with {key} = {other.get(key)!r}, but {path} says {told.get(key)!r}; "
+                    f"{folder} holds results with {key} = {other.get(key)!r}, but {source} says {told.get(key)!r}; "
                     "choose another folder with --out, or move this one away"
                 )
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path.read_text(), stored)
+    write_text(text, stored)
 
 
-def cell_study(path: Path, told: dict[str, Any]) -> CellStudy:
-    """The study of cells that a file describes.
+def cell_study(source: str, told: dict[str, Any]) -> CellStudy:
+    """The study of cells that a file describes; source is its name, for people.
 
     Raises:
         ValueError: for a key that its kind does not know, or a value out of its range.
@@ -77,12 +91,14 @@ def cell_study(path: Path, told: dict[str, Any]) -> CellStudy:
     known = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
     for key, value in settings.items():
         if key not in known:
-            raise ValueError(f"{path}: unknown key {key!r}; a study of kind {told['kind']!r} knows {', '.join(known)}")
+            raise ValueError(f"{source}: unknown key {key!r}; a study of kind {told['kind']!r} knows {', '.join(known)}")
         settings[key] = tuple(value) if isinstance(value, list) else value
     try:
         for key, value in settings.items():
             if key in ("splits", "seeds"):
                 check_seeds(key, value)
+            elif key == "agents":
+                check_names("agent", value, list(AGENTS))
             elif key == "datasets":
                 check_names("dataset", value, list(KNOWN))
             elif key == "dataset":
@@ -94,4 +110,4 @@ def cell_study(path: Path, told: dict[str, Any]) -> CellStudy:
                 raise ValueError(f"{key} must be whole numbers of at least 1, got {value!r}")
         return kind(**settings)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{source}: {error}") from error

@@ -1,0 +1,161 @@
+"""Tables and figures of the study that compares agents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from experiments.figures import save_figure
+from experiments.statistics import paired_difference
+from experiments.style import BLUE, GREY
+
+NO_AUGMENTATION, NOTHING_LEARNED = "No Augmentation", "nothing learned"
+"""The controls: no mixed rows, and every row with options drawn alike (p = 1/2)."""
+ALGORITHM_1 = "Algorithm 1"
+_SHOWN = (0.25, 0.5, 1.0)
+"""Parts of the budget that the table of curves shows."""
+_RESAMPLES = 4999
+
+
+def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Learning curves; final regressors."""
+    budget = stored["trainings"].max()
+    return [
+        (
+            "Validation RMSE of sampled masks against p = 1/2, interquartile mean over splits, 95% bootstrap intervals",
+            _curve_table(curves(stored), budget),
+        ),
+        ("Final regressors, means over splits; differences paired by split, 95% intervals", _final_table(stored)),
+    ]
+
+
+def curves(stored: pd.DataFrame) -> pd.DataFrame:
+    """Of every agent and checkpoint: trainings, the interquartile mean over splits of the gain, its interval, and the splits.
+
+    The gain is the validation RMSE of masks drawn from the policy, minus that of masks of p = 1/2 on the same split.
+    """
+    masks = stored[stored["level"] == "masks"]
+    start = masks[masks["agent"] == NOTHING_LEARNED].set_index("split_seed")["val_rmse"]
+    learned = masks[(masks["agent"] != NOTHING_LEARNED) & masks["split_seed"].isin(start.index)]
+    learned = learned.assign(gain=learned["val_rmse"].to_numpy() - start.loc[learned["split_seed"]].to_numpy())
+    rows = []
+    for (agent, trainings), own in learned.groupby(["agent", "trainings"], sort=False):
+        low, high = _interval(own["gain"].to_numpy())
+        rows.append((agent, trainings, float(_interquartile_mean(own["gain"].to_numpy())), low, high, len(own)))
+    return pd.DataFrame(rows, columns=["agent", "trainings", "gain", "low", "high", "splits"])
+
+
+def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
+    """Learning curves, one panel an agent; and what the final regressors gain on validation and on test rows.
+
+    Nothing is drawn before there is an agent and what it is compared with.
+    """
+    found = curves(stored)
+    if found.empty:
+        return []
+    return [save_figure(_draw_curves(found), out / "curves.png"), save_figure(_draw_final(stored), out / "final.png")]
+
+
+def _interquartile_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """The mean without the lowest and the highest quarter."""
+    mean: np.ndarray = stats.trim_mean(values, 0.25, axis=axis)
+    return mean
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """95% percentile bootstrap interval of the interquartile mean, the splits drawn again; NaN for a single one."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    drawn = np.random.default_rng(0).choice(values, (_RESAMPLES, len(values)))
+    low, high = np.quantile(_interquartile_mean(drawn, axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _curve_table(found: pd.DataFrame, budget: int) -> pd.DataFrame:
+    table = []
+    for agent, own in found.groupby("agent", sort=False):
+        line: dict[str, object] = {"Agent": agent, "Splits": int(own["splits"].min())}
+        for part in _SHOWN:
+            reached = own[own["trainings"] <= part * budget]
+            nearest = reached.iloc[-1] if len(reached) else None
+            line[f"{part * budget:.0f} trainings"] = "" if nearest is None else _told(nearest)
+        table.append(line)
+    return pd.DataFrame(table)
+
+
+def _told(point: pd.Series) -> str:
+    if np.isnan(point["low"]):
+        return f"{point['gain']:+.4f}"
+    return f"{point['gain']:+.4f} [{point['low']:+.4f}, {point['high']:+.4f}]"
+
+
+def _final_table(stored: pd.DataFrame) -> pd.DataFrame:
+    final = stored[stored["level"] == "final"]
+    by_agent = {str(agent): own.set_index("split_seed") for agent, own in final.groupby("agent", sort=False)}
+    table = []
+    for agent, own in by_agent.items():
+        line: dict[str, object] = {
+            "Agent": agent,
+            "Splits": len(own),
+            "Trainings": f"{own['trainings'].mean():.0f}",
+            "Minutes": f"{own['seconds'].mean() / 60:.1f}",
+            "CPU min.": f"{own['cpu_seconds'].mean() / 60:.1f}",
+            "Val. RMSE": f"{own['val_rmse'].mean():.4f}",
+            "Test RMSE": f"{own['test_rmse'].mean():.4f}",
+            "Averaged": f"{own['test_rmse_averaged'].mean():.4f}",
+        }
+        for reference in (NOTHING_LEARNED, ALGORITHM_1):
+            told = ""
+            if agent != reference and reference in by_agent:
+                ours, theirs = own["test_rmse"].align(by_agent[reference]["test_rmse"], join="inner")
+                told = paired_difference(ours.tolist(), theirs.tolist()).text
+            line[f"Test, against {reference}"] = told
+        table.append(line)
+    return pd.DataFrame(table)
+
+
+def _draw_curves(found: pd.DataFrame) -> Figure:
+    names, columns = list(dict.fromkeys(found["agent"])), 5
+    lines = -(-len(names) // columns)
+    figure = Figure(figsize=(2.4 * columns, 2.1 * lines + 0.3), layout="constrained")
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for name, axes in zip(names, panels.flat, strict=False):
+        for other, own in found.groupby("agent", sort=False):
+            x, y = [0, *own["trainings"]], [0, *own["gain"]]
+            if other == name:
+                axes.fill_between(own["trainings"], own["low"], own["high"], color=BLUE, alpha=0.25, linewidth=0)
+                axes.plot(x, y, color=BLUE, linewidth=2, zorder=3)
+            else:
+                axes.plot(x, y, color=GREY, linewidth=0.5, alpha=0.5)
+        axes.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
+        axes.set_title(name, fontsize=9)
+    for axes in panels.flat[len(names) :]:
+        axes.set_axis_off()
+    figure.supxlabel("inner trainings", fontsize=9)
+    figure.supylabel("validation RMSE of sampled masks,\nagainst p = 1/2", fontsize=9)
+    return figure
+
+
+def _draw_final(stored: pd.DataFrame) -> Figure:
+    final = stored[stored["level"] == "final"]
+    reference = final[final["agent"] == NOTHING_LEARNED].set_index("split_seed")
+    names = [name for name in dict.fromkeys(final["agent"]) if name not in (NOTHING_LEARNED, NO_AUGMENTATION)]
+    figure = Figure(figsize=(9, 0.32 * len(names) + 1.2), layout="constrained")
+    titles = {"val_rmse": "validation rows, which pay the rewards", "test_rmse": "test rows"}
+    for axes, (column, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
+        for place, name in enumerate(names):
+            own = final[(final["agent"] == name) & final["split_seed"].isin(reference.index)].set_index("split_seed")
+            theirs = reference.loc[own.index, column]
+            gain = paired_difference(own[column].tolist(), theirs.tolist())
+            axes.scatter(own[column] - theirs, np.full(len(own), place), s=8, color=GREY, alpha=0.6, linewidths=0)
+            axes.plot([gain.low, gain.high], [place, place], color=BLUE, linewidth=2)
+            axes.plot(gain.mean, place, "o", color=BLUE, markersize=5)
+        axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(names)), names)
+        axes.set(title=title, xlabel=f"RMSE of final regressors, against {NOTHING_LEARNED}")
+    axes.invert_yaxis()
+    return figure

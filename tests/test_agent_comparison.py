@@ -1,0 +1,242 @@
+"""The study that compares agents: its cells on a tiny problem, its tables against loops, and the verb that runs it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from agents import Reinforce
+from experiments.__main__ import main
+from experiments.studies import agents as study
+from experiments.studies.agents import AGENTS, AgentComparison, _Judge, _Watch
+from experiments.studies.agents_shown import curves
+from experiments.studies.kinds import read_toml
+from mixrl_env import MixRLVectorEnv, RegressorConfig
+from tests.toy import FixedRowsEnv
+
+TINY = replace(
+    study._SETTINGS,
+    regressor=RegressorConfig(hidden_sizes=(8,), learning_rate=0.01, max_steps=60),
+    step_budget=5,
+    options=(("data", 1), ("data", 4), ("label", 2)),
+    train_rows=None,
+    tuning_repeats=1,
+    final_trainings=2,
+)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "_SETTINGS", TINY)
+
+
+def tiny_judge(masks: int = 4) -> _Judge:
+    envs = gym.make_vec("MixRL-NO2-v0", 2, "vector_entry_point", **TINY.env_settings())
+    assert isinstance(envs, MixRLVectorEnv)
+    return _Judge(envs.problem, masks, 0)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_every_agent_runs_within_its_budget() -> None:
+    comparison = AgentComparison(splits=(3,), trainings=128, masks=2)
+    cells = dict(comparison.cells())
+    assert len(cells) == len(AGENTS)
+    for (name, (_, make_agent)), compute in zip(AGENTS.items(), cells.values(), strict=True):
+        rows = pd.DataFrame(compute())
+        assert set(rows["agent"]) == {name}
+        assert set(rows["split_seed"]) == {3}
+        masks, final = rows[rows["level"] == "masks"], rows[rows["level"] == "final"]
+        assert len(final) == 1
+        assert np.isfinite(final[["val_rmse", "test_rmse", "val_rmse_averaged", "test_rmse_averaged"]]).all(axis=None)
+        if make_agent is None:
+            assert final["trainings"].item() == 0
+        else:
+            assert masks["trainings"].is_monotonic_increasing
+            assert masks["trainings"].iloc[-1] == final["trainings"].item() == 128
+            assert 2 <= len(masks) <= 8
+            assert (final["seconds"] > 0).all()
+            assert masks["mean_p"].between(0, 1).all()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_cells_can_be_computed_again() -> None:
+    comparison = AgentComparison(splits=(0,), agents=("REINFORCE, critic", "PPO, flat"), trainings=32, masks=2)
+    for _, compute in comparison.cells():
+        first, second = (pd.DataFrame(compute()).drop(columns=["seconds", "cpu_seconds"]) for _ in range(2))
+        pd.testing.assert_frame_equal(first, second)
+
+
+class ByHand:
+    """An agent whose probability is a known function of the row, and that insists on whole batches."""
+
+    def probabilities(self, rows: np.ndarray) -> np.ndarray:
+        assert rows.shape[1] == 200
+        return 1 / (1 + np.exp(-rows[..., 0] - 2 * rows[..., -1]))
+
+
+def test_probabilities_are_put_where_they_belong() -> None:
+    judge = tiny_judge()
+    problem = judge.problem
+    every = problem.observe(problem.every_row_and_option())
+    p = judge.probabilities(ByHand())  # type: ignore[arg-type]
+    assert p.shape == (200, 3)
+    np.testing.assert_allclose(p.ravel(), 1 / (1 + np.exp(-every[:, 0] - 2 * every[:, -1])))
+
+
+def test_policies_are_looked_at_by_masks_drawn_from_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge = tiny_judge(200)
+    seen: list[np.ndarray] = []
+    evaluate = judge.problem.evaluate
+    monkeypatch.setattr(judge.problem, "evaluate", lambda *told: seen.append(told) or evaluate(*[part[:2] for part in told]))
+    p = np.random.default_rng(0).random(judge.shape)
+    judge.look(p)
+    judge.look(np.zeros(judge.shape))
+    batches, masks, _ = seen[0]
+    again, nothing, _ = seen[1]
+    count, chosen = np.zeros(judge.shape), np.zeros(judge.shape)
+    for batch, other, mask in zip(batches, again, masks, strict=True):
+        assert np.array_equal(batch.options, other.options)  # the same draws for all policies
+        np.add.at(count, (batch.rows, batch.options), 1)
+        np.add.at(chosen, (batch.rows, batch.options), mask)
+    deviation = (chosen - count * p) / np.sqrt(count * p * (1 - p))
+    assert abs(deviation.mean()) < 0.15
+    assert 0.9 < deviation.std() < 1.1
+    assert not np.any(nothing)
+
+
+def test_looking_takes_no_time() -> None:
+    """What the judge takes is not the agent's time, and eight looks are all it gets."""
+
+    class Slow:
+        def probabilities(self, agent: object) -> None:
+            return None
+
+        def look(self, p: None) -> dict[str, float]:
+            nonlocal clock
+            clock += 100.0
+            return {}
+
+    clock = 0.0
+    agent = Reinforce(seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "_clocks", lambda: np.array([clock, 2 * clock]))
+        watch = _Watch(agent, Slow(), 64)  # type: ignore[arg-type]
+
+        def tick(done: int, metrics: dict[str, float]) -> None:
+            nonlocal clock
+            clock += 1.0
+            watch(done, metrics)
+
+        agent.learn(FixedRowsEnv(4), 64, tick)
+        assert watch.spent() == {"trainings": 64, "seconds": 16.0, "cpu_seconds": 32.0}
+    assert [row["trainings"] for row in watch.rows] == [8, 16, 24, 32, 40, 48, 56, 64]
+    assert [row["seconds"] for row in watch.rows] == [2, 4, 6, 8, 10, 12, 14, 16]
+
+
+def stored_rows(
+    splits: int, agents: tuple[str, ...] = ("No Augmentation", "nothing learned", "Algorithm 1", "PPO")
+) -> pd.DataFrame:
+    rng, rows = np.random.default_rng(0), []
+    for split in range(splits):
+        for agent in agents:
+            shared = {"dataset": "no2", "split_seed": split, "agent": agent, "seconds": 60.0, "cpu_seconds": 30.0}
+            looks = {"No Augmentation": [], "nothing learned": [0]}.get(agent, [16, 32, 48, 64])
+            for trainings in looks:
+                rows.append({**shared, "level": "masks", "trainings": trainings, "val_rmse": rng.normal(0.5, 0.02)})
+            names = ("val_rmse", "test_rmse", "val_rmse_averaged", "test_rmse_averaged")
+            scores = {name: rng.normal(0.5, 0.02) for name in names}
+            rows.append({**shared, "level": "final", "trainings": max(looks, default=0), **scores})
+    return pd.DataFrame(rows)
+
+
+def test_curves_against_loops() -> None:
+    stored = stored_rows(12)
+    found = curves(stored.sample(frac=1, random_state=0))
+    for _, point in found.iterrows():
+        gains = []
+        for split in range(12):
+            own = stored[(stored["split_seed"] == split) & (stored["level"] == "masks")]
+            value = own[(own["agent"] == point["agent"]) & (own["trainings"] == point["trainings"])]["val_rmse"].item()
+            gains.append(value - own[own["agent"] == "nothing learned"]["val_rmse"].item())
+        assert point["gain"] == pytest.approx(np.mean(np.sort(gains)[3:9]))
+        other = stats.bootstrap((gains,), lambda g, axis: stats.trim_mean(g, 0.25, axis=axis), method="percentile", rng=1)
+        assert point["low"] == pytest.approx(other.confidence_interval.low, abs=0.002)
+        assert point["high"] == pytest.approx(other.confidence_interval.high, abs=0.002)
+        assert point["low"] < point["gain"] < point["high"]
+    assert len(found) == 8
+
+
+def test_tables() -> None:
+    (_, curve), (_, final) = AgentComparison.tables(stored_rows(12))
+    assert list(curve["Agent"]) == ["Algorithm 1", "PPO"]  # in the order of AGENTS
+    assert list(curve.columns[2:]) == ["16 trainings", "32 trainings", "64 trainings"]
+    assert list(final["Agent"]) == ["No Augmentation", "nothing learned", "Algorithm 1", "PPO"]
+    stored = stored_rows(12)
+    ours, theirs = (
+        stored[(stored["level"] == "final") & (stored["agent"] == name)]["test_rmse"].to_numpy()
+        for name in ("PPO", "Algorithm 1")
+    )
+    interval = stats.ttest_rel(ours, theirs).confidence_interval()
+    row = final.set_index("Agent").loc["PPO"]
+    assert row["Test, against Algorithm 1"] == f"{(ours - theirs).mean():+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+    assert row["Test RMSE"] == f"{ours.mean():.4f}"
+    assert (row["Minutes"], row["CPU min."], row["Splits"], row["Trainings"]) == ("1.0", "0.5", 12, "64")
+
+
+@pytest.mark.parametrize("splits", [1, 2, 5])
+def test_few_splits_can_be_shown(splits: int, tmp_path: Path) -> None:
+    stored = stored_rows(splits)
+    tables = AgentComparison.tables(stored)
+    assert not any("nan" in str(cell) for _, table in tables for cell in table.to_numpy().ravel())
+    written = AgentComparison.draw(stored, tmp_path)
+    assert [path.name for path in written] == ["curves.png", "final.png"]
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written)
+
+
+def test_an_unfinished_comparison_can_be_shown(tmp_path: Path) -> None:
+    """Without the control nothing can be compared, but what is there is told."""
+    stored = stored_rows(3, agents=("PPO",))
+    (_, curve), (_, final) = AgentComparison.tables(stored)
+    assert curve.empty
+    assert list(final["Agent"]) == ["PPO"]
+    assert AgentComparison.draw(stored, tmp_path) == []
+
+
+def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "agents"
+    flags = ["--agents", "No Augmentation", "--splits", "0", "--dataset", "gap", "--out", str(folder), "--workers", "1"]
+    monkeypatch.setattr(sys, "argv", ["experiments", "compare", *flags])
+    main()
+    assert (folder / "gap-split0-no-augmentation.csv").exists()
+    assert "Final regressors" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["experiments", "compare", *flags, "--trainings", "64"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert "holds results with trainings = 1024, but the command says 64" in capsys.readouterr().err
+    assert read_toml(folder / "study.toml")["agents"] == ["No Augmentation"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--agents", "DQN"], "unknown agent 'DQN'; known: No Augmentation, nothing learned, Algorithm 1"),
+        (["--splits", "-1"], "splits must be a list of seeds"),
+        (["--trainings", "0"], "trainings must be whole numbers of at least 1, got 0"),
+        (["--dataset", "nowhere"], "unknown dataset 'nowhere'"),
+    ],
+)
+def test_bad_flags_of_the_verb(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["experiments", "compare", *arguments, "--out", str(tmp_path / "agents")])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "agents").exists()
