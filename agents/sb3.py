@@ -32,7 +32,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         # Every step is an inner training: small rollouts, many updates. PPO's probability ratio is that of a whole mask, all
         # B rows at once, and leaves its clip range soon: few epochs.
-        "ppo": {"n_steps": 2, "batch_size": 32, "n_epochs": 4, "learning_rate": 3e-3},
+        "ppo": {"n_steps": 2, "batch_size": 32, "n_epochs": 4, "learning_rate": 1e-2},
         # Adam: the first steps of SB3's RMSprop are ten times as long, and leave some rows decided wrongly for good.
         "a2c": {"n_steps": 1, "learning_rate": 3e-3, "normalize_advantage": True, "use_rms_prop": False},
         # The divergence is a mean over rows, not that of whole masks; the learning rate is the critic's.

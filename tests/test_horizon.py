@@ -15,8 +15,11 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
+from stable_baselines3.common.vec_env import VecMonitor
 
+from agents import RowPolicy, SB3VecEnv
 from mixrl_env import MixRLEnv, MixRLVectorEnv, RegressionData, RegressorConfig, fit_regressors
 
 # Restless enough that the lowest validation loss is seldom the last one.
@@ -281,3 +284,10 @@ def test_evaluate_takes_a_start_for_each_mask() -> None:
     warm, _ = problem.evaluate(batches, masks, rngs(), [None, [weight[1:] for weight in fitted.weights]])
     assert warm[0].val_loss == pytest.approx(scratch[0].val_loss, rel=1e-5)
     assert warm[1].val_loss < scratch[1].val_loss
+
+
+def test_stable_baselines_learns_on_longer_episodes() -> None:
+    monitored = VecMonitor(SB3VecEnv(make_vector()))
+    model = PPO(RowPolicy, monitored, n_steps=6, batch_size=9, seed=0, device="cpu").learn(36)
+    assert [episode["l"] for episode in model.ep_info_buffer or []] == [3] * 12
+    assert all(np.isfinite(episode["r"]) for episode in model.ep_info_buffer or [])
