@@ -2,6 +2,7 @@
 
 from agents.base import Agent
 from agents.cross_entropy import CrossEntropy, CrossEntropyConfig
+from agents.estimators import MixRLRegressor, MixRLSampler
 from agents.mask_regression import MaskRegression, MaskRegressionConfig
 from agents.meta_gradient import MetaGradient, MetaGradientConfig
 from agents.random_search import RandomSearch, RandomSearchConfig
@@ -19,6 +20,8 @@ __all__ = [
     "MaskRegressionConfig",
     "MetaGradient",
     "MetaGradientConfig",
+    "MixRLRegressor",
+    "MixRLSampler",
     "RandomSearch",
     "RandomSearchConfig",
     "Reinforce",

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from experiments.augment import augment
 from experiments.benchmark.learning import VARIANTS, read_learning, run_learning
 from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
@@ -278,7 +279,7 @@ def optics(out: Path = Path("docs/thin_film.png"), bundle: bool = False) -> None
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = (reproduce, sweep, compare, tables, figures, pages, report, benchmark, idea, optics)
+    verbs = (augment, reproduce, sweep, compare, tables, figures, pages, report, benchmark, idea, optics)
     by_name = {verb.__name__: verb for verb in verbs}
     try:
         tyro.extras.subcommand_cli_from_dict(by_name, prog="python -m experiments", description=__doc__)

@@ -119,6 +119,11 @@ class FittedRegressors:
             shape = self.config.shape(x.shape[1], self.weights[-1].shape[-1])
             return forward(self.weights, rows.expand(len(self.val_loss), -1, -1), shape).double().cpu().numpy()
 
+    def one(self, m: int) -> FittedRegressors:
+        """Regressor m alone, with weights of its own: the others can be forgotten."""
+        weights, own = [weight[m : m + 1].clone() for weight in self.weights], slice(m, m + 1)
+        return FittedRegressors(weights, self.val_loss[own], self.train_steps[own], self.diverged[own], self.config)
+
 
 def resolve_device(device: str) -> torch.device:
     """The torch device of a name; "auto" is CUDA where there is one, else the CPU.

@@ -188,7 +188,7 @@ BAD_FILES = {
     "not TOML": ("splits = [0", "is not TOML"),
     "kind": (
         'kind = "comparison"',
-        "unknown kind 'comparison'; known: compare, agents, distances, drift, fidelity, transfer, truth",
+        "unknown kind 'comparison'; known: compare, agents, distances, drift, estimators, fidelity, transfer, truth",
     ),
     "key": ('split = [0]\npreset = "smoke"', "unknown key 'split'; known: kind, preset, datasets, splits"),
     "preset": ('preset = "tiny"', "unknown preset 'tiny'; known: default, reinforce, paper, smoke"),

@@ -14,6 +14,7 @@ from experiments.studies.cells import CellStudy
 from experiments.studies.checks import check_names, check_seeds
 from experiments.studies.distances import Distances
 from experiments.studies.drift import Drift
+from experiments.studies.estimators import Estimators
 from experiments.studies.fidelity import Fidelity
 from experiments.studies.transfer import Transfer
 from experiments.studies.truth import Truth
@@ -24,6 +25,7 @@ KINDS: dict[str, type[CellStudy]] = {
     "agents": AgentComparison,
     "distances": Distances,
     "drift": Drift,
+    "estimators": Estimators,
     "fidelity": Fidelity,
     "transfer": Transfer,
     "truth": Truth,
@@ -100,7 +102,7 @@ def cell_study(source: str, told: dict[str, Any]) -> CellStudy:
             elif key == "agents":
                 check_names("agent", value, list(AGENTS))
             elif key == "datasets":
-                check_names("dataset", value, list(KNOWN))
+                check_names("dataset", value, list(KNOWN) if told["kind"] == "truth" else dataset_names())
             elif key == "dataset":
                 check_names("dataset", [value], dataset_names())
             elif key == "regressor":

@@ -1,14 +1,11 @@
-"""Tables of the user's own: a DataFrame or a CSV file whose target columns are named."""
+"""Tables of the user's own: a DataFrame, a CSV or a Parquet file whose target columns are named."""
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
-from io import StringIO
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +13,10 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from mixrl_env.data import RegressionData
+from mixrl_env.datasets.reading import check_once, read_file
 
 PARTS = ("train", "val", "test")
 """What a column that gives the split may hold."""
-_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _MOST_NAMES = 10  # columns that a message lists
 Place = Callable[[int], str]
 """Says in words where a row is, from its index."""
@@ -65,7 +62,7 @@ def read_table(
     split_seed: int = 0,
     name: str | None = None,
 ) -> RegressionData:
-    """`from_frame` for a CSV file: one line of column names, values apart by commas, UTF-8.
+    """`from_frame` for a CSV file (one line of column names, values apart by commas, UTF-8) or a Parquet file (.parquet).
 
     Args:
         path: of the file.
@@ -77,20 +74,12 @@ def read_table(
 
     Raises:
         ValueError: as `from_frame` does, with the line in the file; and for a file that is empty, is no UTF-8 text, has
-            another delimiter, or lines longer than its header.
+            another delimiter, or lines longer than its header, or is Parquet without pyarrow to read it with.
         OSError: if there is no such file.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text ({error.reason}): save the table as CSV in UTF-8") from error
-    _check_header(text, path)
-    try:
-        frame = pd.read_csv(StringIO(text), low_memory=False)
-    except pd.errors.ParserError as error:
-        raise ValueError(f"{path} is no CSV table: {str(error).strip()}") from error
+    table = read_file(path)
     name = Path(path).stem if name is None else name
-    return _from_checked(frame, targets, split, sizes, split_seed, name, str(path), lambda row: f"line {_line(text, row)}")
+    return _from_checked(table.frame, targets, split, sizes, split_seed, name, table.source, table.place)
 
 
 def as_numbers(frame: pd.DataFrame, source: str | Path, place: Place) -> pd.DataFrame:
@@ -140,7 +129,7 @@ def _from_checked(
 ) -> RegressionData:
     frame = frame.set_axis([str(column) for column in frame.columns], axis=1).reset_index(drop=True)
     targets = (targets,) if isinstance(targets, str) else tuple(targets)
-    _check_columns(list(frame.columns), targets, split, source)
+    check_columns(list(frame.columns), targets, split, source)
     if split is None:
         sizes = _drawn_sizes(sizes, len(frame), source)
     elif sizes is not None:
@@ -160,15 +149,25 @@ def _from_checked(
     return RegressionData(x[train], y[train], x[val], y[val], x_test, y_test, features, targets, name)
 
 
-def _check_columns(columns: list[str], targets: Sequence[str], split: str | None, source: str) -> None:
-    """Names are given, told apart and used once; something is left as a feature."""
+def check_columns(columns: Sequence[str], targets: Sequence[str], split: str | None, source: str) -> None:
+    """Check that names are given, told apart and used once, and that something is left as a feature.
+
+    Args:
+        columns: of the table.
+        targets: those to predict.
+        split: the one that gives the split, or None.
+        source: what messages call the table.
+
+    Raises:
+        ValueError: naming the column, and for one that is missing the nearest.
+    """
     for number, column in enumerate(columns, start=1):
         if not column.strip() or re.fullmatch(r"Unnamed: \d+", column):
             raise ValueError(
                 f"column {number} of {source} has no name. If it is the index that pandas writes, write the file with "
                 "index=False or drop the column; else give it a name"
             )
-    _check_once(columns, source)
+    check_once(columns, source)
     if not targets:
         raise ValueError("targets is empty: name at least one column to predict")
     for target in targets:
@@ -181,12 +180,6 @@ def _check_columns(columns: list[str], targets: Sequence[str], split: str | None
             raise ValueError(f"'{split}' is named as a target and as the column of the split")
     if len(columns) == len(targets) + (split is not None):
         raise ValueError(f"{source} has no column that is a feature, only {', '.join(map(repr, columns))}")
-
-
-def _check_once(columns: Sequence[str], source: str | Path) -> None:
-    for column in columns:
-        if columns.count(column) > 1:
-            raise ValueError(f"{source} has {columns.count(column)} columns called '{column}': rename or drop all but one")
 
 
 def _check_known(column: str, columns: Sequence[str], what: str, source: str) -> None:
@@ -224,33 +217,3 @@ def _drawn_sizes(sizes: tuple[int, int, int] | None, num_rows: int, source: str)
             f"together at most the {num_rows} rows of {source}; got {sizes}"
         )
     return sizes[0], sizes[1], sizes[2]
-
-
-def _check_header(text: str, path: str | Path) -> None:
-    """What pandas would pass over: another delimiter, a name that is there twice, lines longer than the header."""
-    header, *first_row = [cells for _, cells in islice(_lines(text), 2)] or [[]]
-    if not header:
-        raise ValueError(f"{path} is empty")
-    found = [(sign, words) for sign, words in _DELIMITERS.items() if sign in header[0]] if len(header) == 1 else []
-    if found:
-        sign, words = found[0]
-        raise ValueError(
-            f"the values of {path} are apart by {words}, not commas: read it with pandas.read_csv(path, sep={sign!r}), and "
-            "decimal=',' if it has decimal commas, and give the frame to mixrl_env.from_frame; or save it with commas"
-        )
-    _check_once([column for column in header if column], path)
-    if first_row and len(first_row[0]) > len(header):  # pandas would take the first values of every line for an index
-        raise ValueError(f"the lines of {path} have {len(first_row[0])} values, but it names {len(header)} columns: name all")
-
-
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Lines that pandas does not skip, with the number of each in the file, from 1."""
-    reader = csv.reader(StringIO(text))
-    for cells in reader:
-        if len(cells) > 1 or "".join(cells).strip():
-            yield reader.line_num, cells
-
-
-def _line(text: str, row: int) -> int:
-    """The line of a row: the first is that of the column names."""
-    return next(islice(_lines(text), row + 1, None))[0]

@@ -1,0 +1,162 @@
+"""What the sampler and the regressor share: checked input, scaled labels, and the search for the right mixing."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_consistent_length, validate_data
+
+from agents.estimators.candidates import EMPTY_PLAN, LEARNED, LEARNED_HALF, NO_MIXING, Mixer, default_config, with_mixed
+from agents.estimators.checks import as_floats, as_matrix
+from agents.estimators.columns import Categorical, Columns
+from agents.estimators.folds import deal, given
+from agents.estimators.models import Clones, networks
+from agents.estimators.search import Effort, Found, Report, search
+from mixrl_env import RegressionData
+from mixrl_env.data import FloatArray
+
+FEWEST_ROWS = 4
+_MOST_PAIRS, _FEW_PAIRS = 100_000, 20_000  # a network takes as many steps on any number of rows, other models take longer
+_TOGETHER = 6  # ways: networks are trained side by side, other models one after the other
+
+
+class MixingEstimator(BaseEstimator):
+    """Base of `MixRLSampler` and `MixRLRegressor`; see there for the arguments."""
+
+    _columns: Columns | None  # of the DataFrame that was fitted; None for an array
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        folds: int = 5,
+        trainings: int = 512,
+        time_budget: float | None = None,
+        categorical: Categorical = "refuse",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | Report = False,
+    ) -> None:
+        self.estimator = estimator
+        self.folds = folds
+        self.trainings = trainings
+        self.time_budget = time_budget
+        self.categorical = categorical
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _search(self, X: Any, y: Any, X_val: Any, y_val: Any) -> tuple[FloatArray, FloatArray]:
+        """Check the input, find the ways to mix, set the fitted attributes; returns features and labels."""
+        self._check_parameters()
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both, or neither to hold out rows of X")
+        x, labels = self._take(X, y)
+        self._y_scaler = StandardScaler().fit(labels)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        rng = np.random.default_rng(seed)
+        if X_val is None:
+            folds = deal(x, self._scale(labels), min(self.folds, len(x) - 2), rng)
+        else:
+            x_val, labels_val = self._numbers(X_val, "X_val", reset=False), as_matrix(y_val, "y_val")
+            check_consistent_length(x_val, labels_val)
+            if labels_val.shape[1] != labels.shape[1]:
+                raise ValueError(f"y has {labels.shape[1]} targets but y_val has {labels_val.shape[1]}")
+            folds = given(x, self._scale(labels), x_val, self._scale(labels_val), self.folds, rng)
+        self._seed = seed
+        self._config = default_config(min(len(fold.data.x_train) for fold in folds), self.device)
+        if self.estimator is None:
+            fit, most_pairs, together = networks(self._config), _MOST_PAIRS, _TOGETHER
+        else:
+            fit, most_pairs, together = self._clones().judging(x, labels, self._scale), _FEW_PAIRS, 2
+        told = self.verbose if callable(self.verbose) else _print if self.verbose else _say_nothing
+        effort = Effort(self.trainings, self.time_budget, most_pairs, together)
+        self._found = search(folds, self._config, fit, effort, keep=self.estimator is None, seed=seed, report=told)
+        self._set_report(self._found)
+        return x, labels
+
+    def _mix(self, x: FloatArray, labels: FloatArray) -> tuple[FloatArray, FloatArray, pd.DataFrame]:
+        """All rows with the mixed rows of the best way behind them, and the plan of these."""
+        way, policy = self.chosen_[0], self._found.policy
+        if way == NO_MIXING:
+            return x, labels, EMPTY_PLAN.copy()
+        scaled = self._scale(labels)
+        mixer = Mixer(RegressionData(x, scaled, x[:1], scaled[:1]), self._config)
+        plans = mixer.plans(policy if way in (LEARNED, LEARNED_HALF) else None, np.random.default_rng(self._seed))
+        return *with_mixed(x, labels, *mixer.pairs(plans[way])), plans[way].reset_index(drop=True)
+
+    def _clones(self) -> Clones:
+        return Clones(self.estimator, self._seed, np.asarray if self._columns is None else self._columns.frame)
+
+    def _set_report(self, found: Found) -> None:
+        one = len(self._y_scaler.scale_) == 1  # errors of several targets have no common unit but standard deviations
+        scale = float(self._y_scaler.scale_[0]) if one else 1.0
+        table = found.table
+        self.report_ = table.assign(
+            rmse=table["rmse"] * scale, gain=table["gain"] * scale**2, standard_error=table["standard_error"] * scale**2
+        )
+        self.chosen_ = tuple(found.chosen)
+        self.trainings_ = found.policy.trainings if found.policy else 0
+
+    def _check_parameters(self) -> None:
+        for name, least in (("folds", 2), ("trainings", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        budget = self.time_budget
+        if budget is not None and (not isinstance(budget, Real) or isinstance(budget, bool) or not 0 < budget < np.inf):
+            raise ValueError(f"time_budget must be None or a number of seconds above 0, got {budget!r}")
+        if self.categorical not in ("refuse", "one_hot"):
+            raise ValueError(f"categorical must be 'refuse' or 'one_hot', got {self.categorical!r}")
+        if self.estimator is not None:
+            clone(self.estimator)  # its error, if it is none, comes before the work
+
+    def _take(self, X: Any, y: Any) -> tuple[FloatArray, FloatArray]:
+        """Features (n, d) and labels (n, e) to fit to."""
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        x, labels = self._numbers(X, reset=True), as_matrix(y)
+        check_consistent_length(x, labels)
+        if len(x) < FEWEST_ROWS:
+            raise ValueError(f"found {len(x)} sample(s) (n_samples={len(x)}), while a minimum of {FEWEST_ROWS} is required")
+        if (labels == labels[0]).all():
+            raise ValueError(f"y is {', '.join(map(str, labels[0]))} in every row: there is nothing to predict")
+        return x, labels
+
+    def _numbers(self, X: Any, name: str = "X", *, reset: bool) -> FloatArray:
+        """Features as numbers, shape (n, d); reset takes their columns for those to expect from now on."""
+        if isinstance(X, pd.DataFrame):
+            if reset:
+                self._columns = Columns(X, self.categorical)
+                self._columns.check_categories(X)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return (self._columns or Columns(X, "refuse")).numbers(X, name)
+        if reset:
+            self._columns = None
+        elif self._columns and self._columns.categories:
+            raise ValueError(f"{name} must be a DataFrame with the columns that were fitted, because some hold categories")
+        return as_floats(X, name, lambda: validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=False))
+
+    def _scale(self, labels: FloatArray) -> FloatArray:
+        return np.asarray(self._y_scaler.transform(labels))
+
+    def __sklearn_tags__(self) -> Tags:
+        """Several targets are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _print(share: float, words: str) -> None:
+    print(f"[{share:4.0%}] {words}", flush=True)
+
+
+def _say_nothing(share: float, words: str) -> None:
+    pass

@@ -1,0 +1,72 @@
+"""Checked input: what is wrong with it is said in words, with row and column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.validation import check_array
+
+from mixrl_env.data import FloatArray
+from mixrl_env.datasets.own import as_numbers
+
+
+def as_matrix(y: Any, name: str = "y") -> FloatArray:
+    """Labels as floats of shape (n, e); a single target may come flat.
+
+    Args:
+        y: an array, a Series or a DataFrame.
+        name: what messages call it.
+
+    Raises:
+        ValueError: if they are no finite numbers, or a DataFrame has two columns of one name.
+    """
+    if isinstance(y, pd.Series | pd.DataFrame):
+        frame = pd.DataFrame(y).reset_index(drop=True)
+        check_names(frame, name)
+        return as_numbers(frame, name, from_0).to_numpy()
+    labels = as_floats(y, name, lambda: check_array(y, np.float64, ensure_2d=False, ensure_all_finite=False, input_name=name))
+    return labels.reshape(len(labels), -1)
+
+
+def as_floats(values: Any, name: str, check: Callable[[], FloatArray]) -> FloatArray:
+    """An array-like as scikit-learn checks it; where it finds values that are no finite numbers, row and column are said.
+
+    Args:
+        values: the array-like.
+        name: what messages call it.
+        check: scikit-learn's check, which lets NaN and infinity pass.
+    """
+    try:
+        checked = check()
+    except ValueError:
+        array = np.asarray(values)
+        if array.dtype.kind in "OUS" and array.ndim in (1, 2):
+            as_numbers(pd.DataFrame(array), name, from_0)
+        raise
+    bad = np.argwhere(~np.isfinite(checked))
+    if len(bad):
+        first = checked[tuple(bad[0])]
+        what, column = "NaN" if np.isnan(first) else first, f", column {bad[0][1]}" if checked.ndim > 1 else ""
+        raise ValueError(
+            f"{name} contains {what} in row {bad[0][0]}{column} (from 0; the first of {len(bad)} in {len(checked)} rows): "
+            "fill in or drop the rows or columns with such values"
+        )
+    return checked
+
+
+def check_names(frame: pd.DataFrame, name: str) -> None:
+    """Raises ValueError if there is no column, or a name is there twice."""
+    columns = list(frame.columns)
+    if not columns:
+        raise ValueError(f"{name} has no columns")
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise ValueError(f"{name} has {columns.count(twice[0])} columns called {twice[0]!r}: rename or drop all but one")
+
+
+def from_0(row: int) -> str:
+    """In words where a row is."""
+    return f"row {row} (from 0)"

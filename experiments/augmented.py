@@ -1,0 +1,104 @@
+"""Augmented tables as files: the table's own rows as they were, the mixed ones behind them; several files or none."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Hashable, Mapping
+from io import BytesIO, StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_float_dtype
+
+from agents.estimators.columns import Columns
+from mixrl_env.datasets.reading import Table
+
+_DIGITS = 13  # of mixed values: beyond them stands what rounding has left
+
+
+def numeric_columns(frame: pd.DataFrame, name: Hashable) -> list[str]:
+    """What a column becomes where it is made numbers: itself, or one column for every value if it holds no numbers."""
+    return list(Columns(frame[[name]], "one_hot").names)
+
+
+def as_csv(table: Table, numbers: pd.DataFrame) -> bytes:
+    """A CSV file with the table's own cells as they stand in its file.
+
+    True and False become 1 and 0 if there are mixed rows, which lie between them; so do categories, one column a value.
+
+    Args:
+        table: as it was read.
+        numbers: its rows and the mixed ones behind them, by names of `numeric_columns`.
+    """
+    frame, columns = table.frame, {}
+    count = len(frame)
+    for name, cells in zip(frame, zip(*table.cells(), strict=True), strict=True):
+        for numeric in numeric_columns(frame, name):
+            own, mixed = numbers[numeric][:count], _rounded(numbers[numeric])[count:]
+            as_it_was = numeric == name and not (is_bool_dtype(frame[name]) and len(mixed))
+            columns[numeric] = [*(cells if as_it_was else map(_text, own)), *map(_text, mixed)]
+    written = StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    return written.getvalue().encode()
+
+
+def as_parquet(table: Table, numbers: pd.DataFrame) -> bytes:
+    """A Parquet file; columns of floats keep their type, others become floats if there are mixed rows.
+
+    Args:
+        table: as it was read.
+        numbers: as for `as_csv`.
+    """
+    frame, columns = table.frame, {}
+    count = len(frame)
+    for name in frame:
+        for numeric in numeric_columns(frame, name):
+            own, mixed = numbers[numeric][:count], _rounded(numbers[numeric])[count:]
+            if numeric == name and (is_float_dtype(frame[name]) or not len(mixed)):
+                own, mixed = frame[name], mixed.astype(frame[name].dtype)
+            columns[numeric] = pd.concat([own, mixed], ignore_index=True)
+    written = BytesIO()
+    pd.DataFrame(columns).to_parquet(written, index=False)
+    return written.getvalue()
+
+
+def _rounded(values: pd.Series) -> pd.Series:
+    largest = values.abs().max()
+    decimals = _DIGITS - 1 - int(np.floor(np.log10(largest))) if largest > 0 else 0
+    return values.round(min(decimals, 300)) + 0.0  # no -0
+
+
+def _text(value: float) -> str:
+    return f"{value:.15g}"
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write or replace files, all of them or none; whoever reads one never sees half of it.
+
+    Args:
+        contents: what goes into which file.
+    """
+    existed = {path for path in contents if path.exists()}
+    partial = {path: path.with_name(f"{path.name}.{os.getpid()}.partial") for path in contents}
+    before = {path: path.with_name(f"{path.name}.{os.getpid()}.before") for path in existed}
+    try:
+        for path, content in contents.items():
+            partial[path].write_bytes(content)
+        for path in contents:
+            if path in existed:
+                path.replace(before[path])
+            partial[path].replace(path)
+    except BaseException:  # Ctrl-C is one
+        for path in contents:
+            if path not in existed:
+                path.unlink(missing_ok=True)
+            elif before[path].exists():
+                before[path].replace(path)
+        raise
+    finally:
+        for path in (*partial.values(), *before.values()):
+            path.unlink(missing_ok=True)

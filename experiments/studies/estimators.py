@@ -1,0 +1,189 @@
+"""The estimators on public tables: what they gain over not mixing, over other ways to mix, and over boosted trees."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+
+from agents import MixRLRegressor
+from agents.estimators.candidates import NO_MIXING, default_config
+from agents.estimators.folds import deal
+from agents.estimators.models import fit_networks
+from experiments.figures import save_figure
+from experiments.methods import Augmented, Cell, method_of
+from experiments.settings import Settings
+from experiments.statistics import paired_difference
+from experiments.studies.cells import Row
+from experiments.style import BLUE, GREY
+from mixrl_env import MixingProblem, load_dataset
+from mixrl_env.data import FloatArray
+from mixrl_env.metrics import rmse
+
+NETWORKS = ("No Augmentation", "Original Mixup", "C-Mixup")
+"""Five networks of `MixRLRegressor`'s own kind, one a fold, averaged alike; only their training rows differ."""
+MIXRL = "MixRL"
+TREES: dict[str, Callable[[int], Any]] = {
+    "Boosted trees": lambda seed: HistGradientBoostingRegressor(random_state=seed),
+    "Random forest": lambda seed: RandomForestRegressor(random_state=seed),
+}
+_FOLDS = 5
+PAIRS = (
+    *((MIXRL, other) for other in (*NETWORKS, "Boosted trees")),
+    *((f"{name}, {MIXRL}", name) for name in TREES),
+)
+
+
+@dataclass(frozen=True)
+class Estimators:
+    """Settings of the study.
+
+    Attributes:
+        datasets: names for `mixrl_env.load_dataset`.
+        splits: seeds.
+    """
+
+    datasets: tuple[str, ...] = ("no2",)
+    splits: tuple[int, ...] = (0,)
+
+    def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
+        """One a table and split, split by split."""
+        pairs = [(dataset, split) for split in self.splits for dataset in self.datasets]
+        return [(f"{dataset}-split{split}", partial(self._cell, dataset, split)) for dataset, split in pairs]
+
+    def _cell(self, dataset: str, split: int) -> list[Row]:
+        data = load_dataset(dataset, split).with_standardized_labels()
+        assert data.x_test is not None
+        assert data.y_test is not None
+        x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
+        rows = []
+        methods: dict[str, Callable[[], tuple[FloatArray, str]]] = {
+            name: partial(_networks, name, x, y, data.x_test, split) for name in NETWORKS
+        }
+        methods[MIXRL] = partial(_estimator, MixRLRegressor(random_state=split, folds=_FOLDS), x, y, data.x_test)
+        for name, make in TREES.items():
+            methods[name] = partial(_estimator, make(split), x, y, data.x_test)
+            methods[f"{name}, {MIXRL}"] = partial(
+                _estimator, MixRLRegressor(make(split), random_state=split, folds=_FOLDS), x, y, data.x_test
+            )
+        for name, predict in methods.items():
+            began = time.monotonic()
+            predicted, chosen = predict()
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "split_seed": split,
+                    "method": name,
+                    "test_rmse": rmse(data.y_test, predicted),
+                    "chosen": chosen,
+                    "seconds": round(time.monotonic() - began, 1),
+                }
+            )
+        return rows
+
+    @staticmethod
+    def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+        """Errors; differences on each table and over all; what was chosen."""
+        return [
+            ("Test RMSE in standard deviations of the label, means over splits", _errors(stored)),
+            ("Differences of test RMSE in percent of the second, paired by split, 95% intervals", _differences(stored)),
+            ("How often MixRL chose not to mix, and minutes a fit", _answers(stored)),
+        ]
+
+    @staticmethod
+    def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
+        """Differences in percent, a panel for each pair of methods."""
+        figure = Figure(figsize=(11, 5.6), layout="constrained")
+        names = [*dict.fromkeys(stored["dataset"])]
+        for axes, (ours, theirs) in zip(figure.subplots(2, 3, sharey=True).flat, PAIRS, strict=True):
+            for place, name in enumerate(names):
+                percent = _percent(stored[stored["dataset"] == name], ours, theirs)
+                gain = paired_difference(percent.tolist(), [0.0] * len(percent))
+                axes.scatter(percent, np.full(len(percent), place), s=8, color=GREY, alpha=0.6, linewidths=0)
+                axes.plot([gain.low, gain.high], [place, place], color=BLUE, linewidth=2)
+                axes.plot(gain.mean, place, "o", color=BLUE, markersize=4)
+            axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+            axes.set_yticks(range(len(names)), names)
+            axes.set_title(f"{ours}\nagainst {theirs}", fontsize=9)
+        axes.invert_yaxis()
+        figure.supxlabel("difference of test RMSE in percent; left of 0 is better", fontsize=9)
+        return [save_figure(figure, out / "estimators.png")]
+
+
+def _networks(method: str, x: FloatArray, y: FloatArray, x_test: FloatArray, seed: int) -> tuple[FloatArray, str]:
+    """The mean prediction of networks on the folds that `MixRLRegressor` would deal, and what was chosen."""
+    predictions, words = [], []
+    for number, fold in enumerate(deal(x, y, _FOLDS, np.random.default_rng(seed))):
+        config = replace(default_config(len(fold.data.x_train)), pretrained=False)
+        problem = MixingProblem(fold.data, config)
+        settings = Settings(agent="none", final_trainings=1, regressor=config.regressor)
+        with tempfile.TemporaryDirectory() as folder:
+            cell = Cell(problem, settings, seed, Path(folder), lambda done, total, words: None)
+            augmented: Augmented = method_of(method)(cell)
+        (predict,) = fit_networks(config)(fold, augmented.sets[:1], [np.random.default_rng([seed, number])])
+        predictions.append(predict(x_test))
+        words.append(augmented.choice)
+    return np.mean(predictions, axis=0), ", ".join(dict.fromkeys(filter(None, words)))
+
+
+def _estimator(model: Any, x: FloatArray, y: FloatArray, x_test: FloatArray) -> tuple[FloatArray, str]:
+    predicted = np.asarray(model.fit(x, y[:, 0]).predict(x_test))[:, None]
+    return predicted, " + ".join(getattr(model, "chosen_", ()))
+
+
+def _percent(stored: pd.DataFrame, ours: str, theirs: str) -> np.ndarray:
+    """Difference of the errors of two methods in percent of the second's, one for each split that has both."""
+    by_split = stored.pivot(index="split_seed", columns="method", values="test_rmse")
+    percent: np.ndarray = (100 * (by_split[ours] / by_split[theirs] - 1)).dropna().to_numpy()
+    return percent
+
+
+def _errors(stored: pd.DataFrame) -> pd.DataFrame:
+    means = stored.pivot_table(index="dataset", columns="method", values="test_rmse", sort=False)
+    table = pd.DataFrame(
+        {"Table": means.index, "Splits": stored.groupby("dataset", sort=False)["split_seed"].nunique().to_numpy()}
+    )
+    for method in dict.fromkeys(stored["method"]):
+        table[method] = [f"{value:.3f}" for value in means[method]]
+    return table
+
+
+def _differences(stored: pd.DataFrame) -> pd.DataFrame:
+    by_table = {str(name): rows for name, rows in stored.groupby("dataset", sort=False)}
+    lines: list[dict[str, str]] = [{"Table": name} for name in by_table] + [{"Table": "mean over tables"}]
+    for ours, theirs in PAIRS:
+        means = []
+        for line, rows in zip(lines, by_table.values(), strict=False):
+            percent = _percent(rows, ours, theirs)
+            means.append(percent.mean())
+            line[f"{ours} - {theirs}"] = _told(percent)
+        lines[-1][f"{ours} - {theirs}"] = _told(np.array(means))
+    return pd.DataFrame(lines)
+
+
+def _told(percent: np.ndarray) -> str:
+    gain = paired_difference(percent.tolist(), [0.0] * len(percent))
+    interval = "" if np.isnan(gain.low) else f" [{gain.low:+.1f}, {gain.high:+.1f}]"
+    return f"{gain.mean:+.1f}{interval}"
+
+
+def _answers(stored: pd.DataFrame) -> pd.DataFrame:
+    table = []
+    for dataset, rows in stored.groupby("dataset", sort=False):
+        line: dict[str, object] = {"Table": dataset}
+        for method in (MIXRL, *(f"{name}, {MIXRL}" for name in TREES)):
+            own = rows[rows["method"] == method]
+            unmixed = (own["chosen"] == NO_MIXING).sum()
+            line[f"{method}: not to mix"] = f"{unmixed} of {len(own)}"
+            line[f"{method}: minutes"] = f"{own['seconds'].mean() / 60:.1f}"
+        table.append(line)
+    return pd.DataFrame(table)

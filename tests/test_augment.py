@@ -1,0 +1,378 @@
+"""The verb augment: files against their input and the plan, all of them or none, and what people are told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
+
+from agents import MixRLSampler
+from experiments import augment, augmented
+from experiments.__main__ import main
+from experiments.augment_plot import draw_plan
+from mixrl_env import read_table
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The verb; what it prints. Ways to mix are judged by a tree, which gains much by them on a plane."""
+    del folder
+    tell(monkeypatch, DecisionTreeRegressor(random_state=0))
+
+    def command(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["python -m experiments", "augment", *arguments])
+        main()
+        return capsys.readouterr().out
+
+    return command
+
+
+def tell(monkeypatch: pytest.MonkeyPatch, estimator: object, trainings: int = 0) -> None:
+    monkeypatch.setattr(augment, "MixRLSampler", partial(MixRLSampler, estimator, folds=2, trainings=trainings))
+
+
+def plane(rows: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 10, (rows, 2))
+    return pd.DataFrame({"a": x[:, 0], "y": x @ [2, 1], "b": x[:, 1], "n": np.arange(rows) % 7, "z": x @ [1, -1]})
+
+
+def mixed_rows(table: pd.DataFrame, targets: list[str], plan: pd.DataFrame) -> np.ndarray:
+    """Row by row, neighbour by neighbour."""
+    spaces = {"data": table.drop(columns=targets), "label": table[targets]}
+    points = {space: StandardScaler().fit_transform(part) for space, part in spaces.items()}
+    values, rows = table.to_numpy(float), []
+    for one in plan.itertuples():
+        others = [row for row in range(len(table)) if row != one.row]
+        where = points["data" if one.space == "all" else one.space]
+        nearest = sorted(others, key=lambda row: np.linalg.norm(where[row] - where[one.row]))[: one.k]
+        rows += [(values[one.row] + values[row]) / 2 for row in nearest]
+    return np.unique(np.round(rows, 8), axis=0)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+OUTPUTS = {"t-augmented.csv", "t-augmented-plan.csv", "t-augmented-plan.png"}
+
+
+# What is written
+
+
+@pytest.mark.parametrize("targets", [["y"], ["z", "y"]])
+def test_own_rows_first_then_those_of_the_plan(folder: Path, run: Run, targets: list[str]) -> None:
+    table = plane()
+    table["n"] = table["n"].astype(str)
+    text = "\n" + table.to_csv(index=False).replace(",3,", ",3.0000,").replace(",4,", ",+4,").replace("\n", "\r\n")
+    (folder / "t.csv").write_bytes(text.encode())
+    said = run("t.csv", *(word for target in targets for word in ("--target", target)), "--budget", "None")
+    assert names(folder) == {"t.csv", *OUTPUTS}
+    written = (folder / "t-augmented.csv").read_text()
+    assert written.startswith(text.strip().replace("\r\n", "\n") + "\n")
+    everything, plan = pd.read_csv(StringIO(written)), pd.read_csv("t-augmented-plan.csv")
+    assert list(plan) == ["row", "line", "space", "k", "probability"]
+    assert (plan["line"] == plan["row"] + 3).all()  # a blank line, and the names
+    assert plan["probability"].isna().all()  # nothing was learned
+    assert len(plan) > 0
+    expected = mixed_rows(plane(), targets, plan)
+    found = everything.iloc[40:].to_numpy(float)
+    np.testing.assert_allclose(np.unique(np.round(found, 8), axis=0), expected, atol=2e-8)
+    assert len(found) == len(expected)
+    assert f"40 rows before, {40 + len(found)} after; the mixed ones are the last {len(found)}." in said
+    assert max(len(cell) for cell in ",".join(written.splitlines()[41:]).split(",")) <= 17  # no 0.30000000000000004
+    assert (folder / "t-augmented-plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_learned_plan_with_a_short_budget(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell(monkeypatch, DecisionTreeRegressor(random_state=0), trainings=32)
+    plane().to_csv("t.csv", index=False)
+    monkeypatch.setattr("agents.estimators.search.compare", learned_wins)
+    said = run("t.csv", "--target", "y", "--budget", "0.1")
+    plan = pd.read_csv("t-augmented-plan.csv")
+    assert plan["probability"].between(0, 1).all()
+    assert "as was learned for it" in said
+    assert "rewards. Written:" in said
+    found = pd.read_csv("t-augmented.csv").iloc[40:].to_numpy(float)
+    np.testing.assert_allclose(np.unique(np.round(found, 8), axis=0), mixed_rows(plane(), ["y"], plan), atol=2e-8)
+
+
+def learned_wins(errors: dict[str, np.ndarray]) -> pd.DataFrame:
+    numbers = {"rmse": [1.0 - 0.1 * (way == "learned") for way in errors], "gain": 0.19, "standard_error": 0.1}
+    return pd.DataFrame({"way": [*errors], **numbers}).assign(chosen=lambda table: table["way"] == "learned")
+
+
+def test_gain_in_units_of_the_label(run: Run) -> None:
+    table = plane()
+    table.to_csv("t.csv", index=False)
+    said = run("t.csv", "--target", "y", "--budget", "None")
+    tree = DecisionTreeRegressor(random_state=0)
+    sampler = MixRLSampler(tree, folds=2, trainings=0, random_state=0).fit(table.drop(columns="y"), table["y"])
+    report = sampler.report_.set_index("way")
+    assert all(augment._in_words(way) for way in report.index.drop("no mixing"))
+    way, none = report.loc[sampler.chosen_[0]], report.loc["no mixing"]
+    gain = none["rmse"] - way["rmse"]
+    error = way["standard_error"] / (none["rmse"] + way["rmse"])
+    assert f"no mixing  {none['rmse']:.4g}" in said
+    assert f"chosen  {way['rmse']:.4g}   {sampler.chosen_[0]}" in said
+    assert f"gain {gain:+.2g} ± {error:.2g}  ({gain / none['rmse']:+.1%};" in said
+
+
+def test_the_same_files_again(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell(monkeypatch, DecisionTreeRegressor(random_state=0), trainings=32)
+    plane().to_csv("t.csv", index=False)
+    for name in "ab":
+        run("t.csv", "--target", "y", "--budget", "None", "--seed", "3", "--out", f"{name}.csv")
+    for ending in (".csv", "-plan.csv", "-plan.png"):
+        assert (folder / f"a{ending}").read_bytes() == (folder / f"b{ending}").read_bytes()
+
+
+def test_the_answer_may_be_not_to_augment(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    tell(monkeypatch, LinearRegression())
+    table = plane().assign(flag=[True, False] * 20)
+    table["y"] += 30 * np.sin(table["a"])
+    table.to_csv("t.csv", index=False)
+    said = run("t.csv", "--target", "y", "--budget", "None")
+    assert "Do not augment: none of" in said
+    assert (folder / "t-augmented.csv").read_bytes() == (folder / "t.csv").read_bytes()
+    assert (folder / "t-augmented-plan.csv").read_text() == "row,line,space,k,probability\n"
+    assert names(folder) == {"t.csv", *OUTPUTS}
+
+
+def test_categories_and_truth_values(run: Run) -> None:
+    table = plane().assign(flag=[True, False] * 20)
+    table.insert(1, "colour", ["red", "blue, dark", "red", "green"] * 10)
+    table.to_csv("t.csv", index=False)
+    run("t.csv", "--target", "y", "--budget", "None", "--one-hot", "--out", "o.csv")
+    out = pd.read_csv("o.csv")
+    coded = [f"colour={value}" for value in ("blue, dark", "green", "red")]
+    assert list(out) == ["a", *coded, "y", "b", "n", "z", "flag"]
+    for name in coded:
+        assert (out[name][:40] == (table["colour"] == name.split("=")[1])).all()
+    assert np.allclose(out[coded].sum(axis=1), 1)
+    assert (out["flag"][:40] == table["flag"]).all()
+    assert set(out[[*coded, "flag"]].to_numpy().ravel()) == {0, 0.5, 1}
+    read_table("o.csv", "y")  # all numbers
+
+
+def test_parquet(folder: Path, run: Run) -> None:
+    pytest.importorskip("pyarrow")
+    table = plane().astype({"b": "float32"}).assign(flag=[True, False] * 20)
+    table.to_parquet("t.parquet")
+    run("t.parquet", "--target", "y", "--budget", "None")
+    out, plan = pd.read_parquet("t-augmented.parquet"), pd.read_csv("t-augmented-plan.csv")
+    assert list(plan) == ["row", "space", "k", "probability"]
+    assert out.dtypes.astype(str).to_dict() == dict.fromkeys(table, "float64") | {"b": "float32"}
+    assert (out[:40].to_numpy(float) == table.to_numpy(float)).all()
+    assert len(out) > 40
+    run("t.parquet", "--target", "y", "--budget", "None", "--out", "t.csv")
+    text = table.assign(flag=table["flag"].astype(int)).to_csv(index=False)
+    assert (folder / "t.csv").read_text().startswith(text)
+    mixed = pd.read_csv("t.csv")[40:].to_numpy()
+    np.testing.assert_allclose(mixed, out[40:].to_numpy(float), rtol=1e-6, atol=1e-6)
+
+
+def test_csv_to_parquet_and_back_to_a_task(run: Run) -> None:
+    pytest.importorskip("pyarrow")
+    plane().to_csv("t.csv", index=False)
+    run("t.csv", "--target", "y", "--budget", "None", "--out", "t.parquet")
+    assert read_table("t.parquet", "y").feature_names == ("a", "b", "n", "z")
+    pd.testing.assert_frame_equal(pd.read_parquet("t.parquet")[:40], plane().astype(float))
+
+
+def test_parquet_without_a_reader(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*arguments: object, **named: object) -> None:
+        raise ImportError("no engine")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", missing)
+    Path("t.parquet").write_bytes(b"")
+    plane().to_csv("t.csv", index=False)
+    for arguments in (["t.parquet"], ["t.csv", "--out", "o.parquet"]):
+        with pytest.raises(SystemExit) as ended:
+            run(*arguments, "--target", "y")
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == "error: Parquet needs the package pyarrow: pip install pyarrow\n"
+
+
+# All files or none
+
+
+def test_files_that_exist_are_kept(folder: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    plane().to_csv("t.csv", index=False)
+    for name in OUTPUTS:
+        (folder / name).write_text("old")
+        with pytest.raises(SystemExit) as ended:
+            run("t.csv", "--target", "y", "--budget", "None")
+        assert ended.value.code == 2
+        assert name in (error := capsys.readouterr().err)
+        assert "--overwrite" in error
+        assert (folder / name).read_text() == "old"
+        assert names(folder) == {"t.csv", name}
+        (folder / name).unlink()
+    (folder / "t-augmented.csv").write_text("old")
+    run("t.csv", "--target", "y", "--budget", "None", "--overwrite")
+    assert (folder / "t-augmented.csv").stat().st_size > 1000
+    assert names(folder) == {"t.csv", *OUTPUTS}
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize("failing", ["write_bytes", "replace"])
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+def test_a_write_that_fails_in_the_middle(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, failing: str, old: bool
+) -> None:
+    plane().to_csv("t.csv", index=False)
+    for name in OUTPUTS if old else ():
+        (folder / name).write_text("old")
+    do, calls = getattr(Path, failing), iter(range(100))
+
+    def fail(path: Path, *arguments: object) -> object:
+        if next(calls) == (3 if old and failing == "replace" else 1):  # a file set aside is moved, too
+            raise error
+        return do(path, *arguments)
+
+    monkeypatch.setattr(Path, failing, fail)
+    with pytest.raises(SystemExit) as ended:
+        run("t.csv", "--target", "y", "--budget", "None", "--overwrite")
+    assert ended.value.code == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert names(folder) == {"t.csv", *(OUTPUTS if old else ())}
+    assert all((folder / name).read_text() == "old" for name in OUTPUTS if old)
+
+
+def test_ctrl_c_while_it_learns(
+    folder: Path, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    plane().to_csv("t.csv", index=False)
+    monkeypatch.setattr(MixRLSampler, "fit", interrupted)
+    monkeypatch.setattr(MixRLSampler, "fit_resample", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        run("t.csv", "--target", "y")
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted, nothing was written\n"
+    assert names(folder) == {"t.csv"}
+
+
+def test_several_files_at_once(folder: Path) -> None:
+    (folder / "a").write_text("old")
+    augmented.write_all({folder / "a": b"1", folder / "b": b"2"})
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "1", "b": "2"}
+
+
+# What people are told
+
+GOOD = "size,age,price\n" + "".join(f"{row},{row % 5},{3 * row}\n" for row in range(30))
+TARGET = ["--target", "price"]
+REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
+    "near target": (GOOD, ["--target", "Prise"], ["no column 'Prise'", "did you mean 'price'?"]),
+    "far target": (GOOD, ["--target", "weight"], ["no column 'weight'", "size, age, price"]),
+    "no target": (GOOD, [], ["--target", "'size', 'age', 'price'"]),
+    "one target twice": (GOOD, [*TARGET, *TARGET], ["named twice"]),
+    "text in a column of numbers": (GOOD.replace("7,2,21", "7,two,21"), TARGET, ["'two'", "line 9", "column 'age'"]),
+    "text in the target": (GOOD.replace("7,2,21", "7,2,?"), TARGET, ["'?'", "line 9", "column 'price'"]),
+    "values missing": (
+        GOOD.replace("7,2,21", "7,,21").replace("9,4,27", ",4,27"),
+        TARGET,
+        ["no value in line 9, column 'age'", "first of 2 in 30 rows", "fill in or drop"],
+    ),
+    "categories": (GOOD.replace(",2,", ",two,").replace(",3,", ",three,").replace(",4,", ",four,"), TARGET, ["--one-hot"]),
+    "categories missing": (
+        GOOD.replace(",0,", ",o,").replace(",1,", ",,").replace(",2,", ",two,").replace(",3,", ",three,").replace(",4,", ",e,"),
+        [*TARGET, "--one-hot"],
+        ["no value in line 3, column 'age'", "first of 6 in 30 rows"],
+    ),
+    "names": (
+        "name,price\n" + "".join(f"person {row},{row}\n" for row in range(30)),
+        [*TARGET, "--one-hot"],
+        ["30 different values", "'person 0' in line 2"],
+    ),
+    "too few rows": ("size,price\n1,2\n2,3\n3,5\n", TARGET, ["3 rows, too few", "at least 4"]),
+    "only a header": ("size,price\n", TARGET, ["0 rows, too few"]),
+    "all equal": ("size,price\n" + "".join(f"{row},7\n" for row in range(30)), TARGET, ["7 in column 'price' of every row"]),
+    "only the target": ("price\n1\n2\n3\n4\n5\n", TARGET, ["no column that is a feature"]),
+    "a name twice": (GOOD.replace("size,age", "age,age"), TARGET, ["2 columns called 'age'"]),
+    "empty": ("", TARGET, ["is empty"]),
+    "semicolons": (GOOD.replace(",", ";"), TARGET, ["apart by semicolons, not commas"]),
+    "tabs": (GOOD.replace(",", "\t"), TARGET, ["apart by tabs, not commas"]),
+    "not a number": (GOOD.replace("7,2,21", "7,inf,21"), TARGET, ["not finite", "line 9"]),
+    "no budget": (GOOD, [*TARGET, "--budget", "0"], ["--budget", "above 0"]),
+    "ending": (GOOD, [*TARGET, "--out", "o.xlsx"], ["--out must end in .csv or .parquet"]),
+    "folder": (GOOD, [*TARGET, "--out", "there/o.csv"], ["there is no folder that files can be written to"]),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_bad_input_is_one_line(folder: Path, run: Run, capsys: pytest.CaptureFixture[str], what: str) -> None:
+    text, arguments, told = REFUSED[what]
+    (folder / "t.csv").write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        run("t.csv", *arguments)
+    out, error = capsys.readouterr()
+    assert ended.value.code == 2
+    assert out == ""
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    for words in told:
+        assert words in error
+    assert names(folder) == {"t.csv"}
+
+
+def test_no_file(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("t.csv", "t.parquet"):
+        with pytest.raises(SystemExit) as ended:
+            run(name, "--target", "y")
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == f"error: [Errno 2] No such file or directory: '{name}'\n"
+
+
+def test_few_rows_are_a_warning(run: Run) -> None:
+    plane(10).to_csv("t.csv", index=False)
+    assert "warning: with fewer than 20 rows" in run("t.csv", "--target", "y", "--budget", "None")
+
+
+def test_progress_on_a_terminal_and_in_a_file() -> None:
+    shown = {}
+    for terminal in (True, False):
+        console = Console(file=StringIO(), force_terminal=terminal, width=100)
+        with augment._Progress(console) as progress:
+            for share in np.arange(0, 1.001, 0.01):
+                progress.update(float(share), f"{share:.2f} is done")
+        shown[terminal] = console.file.getvalue()
+    assert "1.00 is done" in shown[True]
+    lines = shown[False].splitlines()
+    assert lines[0] == "[  0%] 0.00 is done"
+    assert 9 <= len(lines) <= 11
+
+
+def test_every_way_has_words_and_a_picture() -> None:
+    labels = pd.Series(np.linspace(0, 1, 6), name="y")
+    plan = pd.DataFrame({"row": [0, 1, 1], "space": ["data", "data", "label"], "k": [1, 4, 2], "probability": [0.2, 0.8, 0.5]})
+    for way in ("k = 4", *augment._WAYS):
+        assert draw_plan(plan, labels, augment._in_words(way)).axes[0].get_xlabel() == "y"
+    learned = draw_plan(plan, labels, "learned").axes
+    assert [axes.get_title() for axes in learned[:2]] == ["nearest by features", "nearest by label"]
+    assert [tick.get_text() for tick in learned[0].get_yticklabels()] == ["0", "1", "2", "4"]
+    points = [collection.get_offsets() for collection in learned[0].collections]
+    assert sorted(round(y) for offsets in points for _, y in offsets) == [0, 0, 0, 0, 1, 3]  # 2 of 6 rows are mixed
+    assert not draw_plan(plan[:0], labels, "no row is mixed").axes
+    assert not draw_plan(plan.assign(space="all"), labels, "all").axes

@@ -1,0 +1,77 @@
+"""The study of the estimators on public tables: one cell for real, and its tables against loops."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.linear_model import Ridge
+from sklearn.metrics import root_mean_squared_error
+
+from agents import MixRLRegressor
+from experiments.studies import estimators as study
+from experiments.studies.estimators import MIXRL, NETWORKS, PAIRS, TREES, Estimators
+from mixrl_env import load_dataset
+
+METHODS = (*NETWORKS, MIXRL, *(method for name in TREES for method in (name, f"{name}, {MIXRL}")))
+
+
+def test_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every method once, on a table of 200 rows, with cheap models in place of the trees and nothing learned."""
+    monkeypatch.setattr(study, "TREES", {name: lambda seed: Ridge() for name in TREES})
+    monkeypatch.setattr(study, "MixRLRegressor", lambda *told, **more: MixRLRegressor(*told, **more, trainings=0))
+    monkeypatch.setattr(study, "_FOLDS", 2)
+    ((name, compute),) = Estimators(datasets=("noisy_corner",), splits=(2,)).cells()
+    assert name == "noisy_corner-split2"
+    rows = pd.DataFrame(compute()).set_index("method")
+    assert list(rows.index) == list(METHODS)
+    data = load_dataset("noisy_corner", 2).with_standardized_labels()
+    assert data.x_test is not None
+    x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
+    ridge = Ridge().fit(x, y[:, 0]).predict(data.x_test)
+    assert rows.loc["Boosted trees", "test_rmse"] == pytest.approx(root_mean_squared_error(data.y_test, ridge))
+    assert rows["test_rmse"].between(0, 1).all()  # worse than predicting the mean would be above 1
+    assert rows.loc[MIXRL, "chosen"] != ""
+    assert rows.loc["Random forest", "chosen"] == ""
+    assert "bandwidth" in rows.loc["C-Mixup", "chosen"]
+
+
+def stored_rows(splits: int) -> pd.DataFrame:
+    rng, rows = np.random.default_rng(0), []
+    for dataset in ("no2", "auto"):
+        for split in range(splits):
+            for number, method in enumerate(METHODS):
+                chosen = "no mixing" if MIXRL in method and split == 0 else "k = 4"
+                error = rng.uniform(0.4, 0.6)
+                row = {"dataset": dataset, "split_seed": split, "method": method, "test_rmse": error}
+                rows.append({**row, "chosen": chosen, "seconds": 60.0 * number})
+    return pd.DataFrame(rows)
+
+
+def test_tables_against_loops(tmp_path: Path) -> None:
+    stored = stored_rows(5)
+    (_, errors), (_, differences), (_, answers) = Estimators.tables(stored)
+    of = stored.set_index(["dataset", "method", "split_seed"]).sort_index()["test_rmse"]
+    assert list(errors["Table"]) == ["no2", "auto"]
+    assert errors.set_index("Table").loc["auto", MIXRL] == f"{of['auto', MIXRL].mean():.3f}"
+    for ours, theirs in PAIRS:
+        column, means = differences.set_index("Table")[f"{ours} - {theirs}"], []
+        for dataset in ("no2", "auto"):
+            percent = [100 * (of[dataset, ours, split] / of[dataset, theirs, split] - 1) for split in range(5)]
+            interval = stats.ttest_1samp(percent, 0).confidence_interval()
+            assert column[dataset] == f"{np.mean(percent):+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
+            means.append(np.mean(percent))
+        assert column["mean over tables"].startswith(f"{np.mean(means):+.1f} [")
+    assert set(answers[f"{MIXRL}: not to mix"]) == {"1 of 5"}
+    assert set(answers[f"{MIXRL}: minutes"]) == {"3.0"}
+    (picture,) = Estimators.draw(stored, tmp_path)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_split_can_be_shown(tmp_path: Path) -> None:
+    stored = stored_rows(1)
+    assert not any("nan" in str(cell) for _, table in Estimators.tables(stored) for cell in table.to_numpy().ravel())
+    assert Estimators.draw(stored, tmp_path)
