@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -106,8 +107,9 @@ def test_other_settings_do_not_mix_into_a_folder(study: tuple[Path, str]) -> Non
 def test_interrupted_study_keeps_what_was_finished(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a study of many splits, in a process of its own."""
     command = [sys.executable, "-m", "experiments", "reproduce", "--preset", "smoke", "--splits", *map(str, range(500))]
+    wide = os.environ | {"COLUMNS": "200"}  # else the table may break the names of methods
     process = subprocess.Popen(
-        [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=wide
     )
     while not (tmp_path / "results.csv").exists():
         assert process.poll() is None, process.communicate()

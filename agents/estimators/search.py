@@ -98,7 +98,7 @@ def search(
         for number, fold in enumerate(folds[:used]):
             fold_began = time.monotonic()
             share = (len(set(errors) - set(wave)) + len(wave) * number / used) / len(ways)
-            report(0.5 + 0.5 * share, f"trying {len(wave)} ways to mix in fold {number + 1} of {used}")
+            report(0.5 + 0.5 * share, f"trying {', '.join(wave[:2])}{', ...' * (len(wave) > 2)} in fold {number + 1} of {used}")
             if number == len(mixers):
                 mixers.append(Mixer(fold.data, config))
                 plans.append(mixers[number].plans(policy, np.random.default_rng([seed, number])))

@@ -34,9 +34,10 @@ def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def curves(stored: pd.DataFrame) -> pd.DataFrame:
-    """Of every agent and checkpoint: trainings, the interquartile mean over splits of the gain, its interval, and the splits.
+    """Of every agent and checkpoint: trainings, gain with low and high, splits, and p.
 
-    The gain is the validation RMSE of masks drawn from the policy, minus that of masks of p = 1/2 on the same split.
+    The gain is the validation RMSE of masks drawn from the policy, minus that of masks of p = 1/2 on the same split: its
+    interquartile mean over splits and a 95% interval. mean_p and sd_p are over rows and options, means over splits.
     """
     masks = stored[stored["level"] == "masks"]
     start = masks[masks["agent"] == NOTHING_LEARNED].set_index("split_seed")["val_rmse"]
@@ -45,8 +46,9 @@ def curves(stored: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (agent, trainings), own in learned.groupby(["agent", "trainings"], sort=False):
         low, high = _interval(own["gain"].to_numpy())
-        rows.append((agent, trainings, float(_interquartile_mean(own["gain"].to_numpy())), low, high, len(own)))
-    return pd.DataFrame(rows, columns=["agent", "trainings", "gain", "low", "high", "splits"])
+        gain, p = float(_interquartile_mean(own["gain"].to_numpy())), own[["mean_p", "sd_p"]].mean()
+        rows.append((agent, trainings, gain, low, high, len(own), *p))
+    return pd.DataFrame(rows, columns=["agent", "trainings", "gain", "low", "high", "splits", "mean_p", "sd_p"])
 
 
 def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
@@ -83,6 +85,7 @@ def _curve_table(found: pd.DataFrame, budget: int) -> pd.DataFrame:
             reached = own[own["trainings"] <= part * budget]
             nearest = reached.iloc[-1] if len(reached) else None
             line[f"{part * budget:.0f} trainings"] = "" if nearest is None else _told(nearest)
+        line["p at the end, mean ± SD"] = f"{own['mean_p'].iloc[-1]:.2f} ± {own['sd_p'].iloc[-1]:.2f}"
         table.append(line)
     return pd.DataFrame(table)
 
