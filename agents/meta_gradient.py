@@ -152,10 +152,12 @@ class _SoftTraining:
         # All rows in one table; an own row of a batch has weight 1, a mixed one the p of its owner, counted over all batches.
         parts = []
         always = m * problem.num_rows
-        ks = np.array([option.k for option in problem.options])
         for i, batch in enumerate(batches):
             x, y = problem.mix(batch.rows, batch.options, rng)
-            owner = np.repeat(np.arange(i * problem.num_rows, (i + 1) * problem.num_rows), ks[batch.options])
+            mixed, _ = problem.neighbors.pairs(
+                batch.rows, batch.options
+            )  # rows of the table, where owners are places in batches
+            owner = i * problem.num_rows + np.searchsorted(batch.rows, mixed)
             parts += [(problem.x_train[batch.rows], data.y_train[batch.rows], np.full(problem.num_rows, always)), (x, y, owner)]
         x, y, owner = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         self._x, self._y = (torch.tensor(a, dtype=dtype, device=device) for a in (x, y))

@@ -147,6 +147,20 @@ def test_budget_and_curves() -> None:
     assert seen[0][1]["reward/mean"] == pytest.approx(-np.mean(seen[0][1]["env/val_rmse"] ** 2), rel=0.05)
 
 
+def test_every_row_is_weighed_by_the_p_of_the_row_it_comes_from() -> None:
+    """Also where an option is all other rows, and where a batch offers only some."""
+    training = soft(options=(*OPTIONS, ("all", 0)))
+    problem = MixingProblem(load_dataset("gap", 0), ProblemConfig(options=(*OPTIONS, ("all", 0)), batch_rows=20))
+    rng, expected = np.random.default_rng(0), []
+    batches = [problem.sample_batch(rng) for _ in range(2)]
+    for m, batch in enumerate(batches):
+        expected += [40] * 20  # behind the 2 times 20 p stands the weight of rows that are not mixed
+        for place, option in enumerate(batch.options):
+            space, k = problem.options[option]
+            expected += [20 * m + place] * (59 if space == "all" else k)
+    assert training._owner.tolist() == expected
+
+
 def test_one_environment_will_do() -> None:
     env = gym.make("MixRL-v0", data=load_dataset("gap", 0), options=OPTIONS, regressor=REGRESSOR, step_budget=20)
     agent = MetaGradient(seed=0).learn(env, 16)
