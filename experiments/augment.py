@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from agents import MixRLSampler
 from agents.estimators.base import FEWEST_ROWS
 from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING
+from agents.estimators.columns import too_many_categories
 from experiments.augment_plot import draw_plan
 from experiments.augmented import as_csv, as_parquet, numeric_columns, write_all
 from mixrl_env.datasets.own import as_numbers, check_columns
@@ -124,7 +125,7 @@ def _checked(table: Table, targets: tuple[str, ...], one_hot: bool) -> tuple[pd.
 def _check_category(values: pd.Series, table: Table, one_hot: bool) -> None:
     first, different = int(values.notna().argmax()), values.nunique()
     said = f"{str(values[first])!r} in {table.place(first)}"
-    if 2 * different > len(values):
+    if too_many_categories(different, len(values)):
         raise ValueError(
             f"{table.source} has no numbers in column '{values.name}' ({said}), and {different} different values in "
             f"{len(values)} rows, which are no categories either: drop the column, or make numbers of it"

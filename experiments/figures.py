@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments.curves import draw_curve, varied
 from experiments.results import cell_folder, read_results, slug, stored_table
-from experiments.statistics import BASELINE
+from experiments.statistics import BASELINE, paired_difference
 from experiments.style import BLUE, GREY, ORANGE
 from experiments.tables import read_curve
 from mixrl_env import load_dataset
@@ -138,6 +139,18 @@ def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | No
         return None
     plan = pd.read_csv(path)
     return plan[plan["policy"] == plan["policy"].iloc[-1]] if len(plan) else plan
+
+
+def draw_differences(axes: Axes, differences: Mapping[str, Sequence[float]]) -> None:
+    """One line a name, the first on top: a dot a split, the mean and its 95% interval; a dotted line marks no difference."""
+    for place, values in enumerate(differences.values()):
+        mean, low, high = paired_difference(values, [0.0] * len(values))
+        axes.scatter(values, np.full(len(values), place), s=8, color=GREY, alpha=0.6, linewidths=0)
+        axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
+        axes.plot(mean, place, "o", color=BLUE, markersize=5)
+    axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(differences)), differences)
+    axes.yaxis.set_inverted(True)
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

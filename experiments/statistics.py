@@ -11,10 +11,11 @@ from scipy import stats
 BASELINE = "No Augmentation"
 _FEWEST = 5
 _RESAMPLES = 9999
+_QUARTER, _QUARTILE_RESAMPLES = 0.25, 4999
 
 
 class Difference(NamedTuple):
-    """Mean of paired differences over splits with a 95% t interval; the interval is NaN for a single split."""
+    """Mean of paired differences over splits with a 95% interval, which is NaN for a single split."""
 
     mean: float
     low: float
@@ -29,7 +30,7 @@ class Difference(NamedTuple):
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Difference:
-    """Values minus reference, pair by pair.
+    """Values minus reference, pair by pair, with a t interval.
 
     Args:
         values: one number a split.
@@ -62,3 +63,21 @@ def bootstrap_interval(values: Sequence[float], reference: Sequence[float]) -> t
         return float(differences[0]), float(differences[0])
     found = stats.bootstrap((differences,), np.mean, n_resamples=_RESAMPLES, rng=np.random.default_rng(0))
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def interquartile_difference(values: Sequence[float], reference: Sequence[float]) -> Difference:
+    """Values minus reference, pair by pair: the mean without the lowest and the highest quarter.
+
+    The interval is that of the percentile bootstrap, the splits drawn again.
+
+    Args:
+        values: one number a split.
+        reference: one number a split, in the same order.
+    """
+    differences = np.subtract(values, reference)
+    mean = float(stats.trim_mean(differences, _QUARTER))
+    if len(differences) < 2:
+        return Difference(mean, np.nan, np.nan)
+    drawn = np.random.default_rng(0).choice(differences, (_QUARTILE_RESAMPLES, len(differences)))
+    low, high = np.quantile(stats.trim_mean(drawn, _QUARTER, axis=1), (0.025, 0.975))
+    return Difference(mean, float(low), float(high))

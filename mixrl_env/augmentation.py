@@ -95,9 +95,13 @@ def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator
     chosen = [index_of[NeighborOption(space, k)] for space, k in zip(plan["space"], plan["k"], strict=True)]
     rows = plan["row"].to_numpy(dtype=np.int64)
     x_mixed, y_mixed = problem.mix(rows, np.array(chosen, dtype=np.int64), rng)
+    return with_mixed_rows(problem.x_train, problem.data.y_train, x_mixed, y_mixed)
+
+
+def with_mixed_rows(x: FloatArray, y: FloatArray, x_mixed: FloatArray, y_mixed: FloatArray) -> TrainingSet:
+    """Features and labels of rows with the mixed ones behind them; of mixed rows that are equal the first."""
     first = _first_of_equal(np.concatenate([x_mixed, y_mixed], axis=1))
-    x = np.concatenate([problem.x_train, x_mixed[first]])
-    return x, np.concatenate([problem.data.y_train, y_mixed[first]])
+    return np.concatenate([x, x_mixed[first]]), np.concatenate([y, y_mixed[first]])
 
 
 def _first_of_equal(rows: FloatArray) -> IntArray:

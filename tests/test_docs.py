@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-import random
 import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -18,7 +17,6 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import tyro
 
 import agents
@@ -44,16 +42,6 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def without_code(page: Path) -> str:
     return BLOCK.sub("", page.read_text())
-
-
-@pytest.fixture
-def _global_generators_kept() -> Iterator[None]:
-    """Scripts may seed them."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng():
-        yield
-    random.setstate(python)
-    np.random.set_state(numpy)  # noqa: NPY002
 
 
 # Python

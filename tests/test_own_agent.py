@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ AGENTS = {name: (int(limit), code) for name, limit, code in re.findall(rf"<!-- a
 LIMITS = {"gymnasium": 30, "stable-baselines3": 15, "cleanrl": 15}
 CHEAP = {"regressor": {"hidden_sizes": [8], "max_steps": 5}}
 make, make_vec = gym.make, gym.make_vec
+pytestmark = pytest.mark.usefixtures("_global_generators_kept")
 
 
 class ToyEnv(gym.Env[Any, Any]):
@@ -38,16 +37,6 @@ class ToyEnv(gym.Env[Any, Any]):
     def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         states, rewards, *_ = self.envs.step(action[None])
         return states[0], float(rewards[0]), True, False, {}
-
-
-@pytest.fixture(autouse=True)
-def _global_generators_kept() -> Iterator[None]:
-    """The blocks seed them, as scripts do."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng():
-        yield
-    random.setstate(python)
-    np.random.set_state(numpy)  # noqa: NPY002
 
 
 def block(marker: str) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from agents.mask_regression import MaskRegression
 from mixrl_env import MixingProblem, NeighborOption, ProblemConfig, RegressionData, RegressorConfig
-from mixrl_env.augmentation import TrainingSet, sample_options
+from mixrl_env.augmentation import TrainingSet, sample_options, with_mixed_rows
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.mixing import mix
 from mixrl_env.problem import Batch
@@ -105,6 +105,4 @@ def with_mixed(x: FloatArray, y: FloatArray, i: IntArray, j: IntArray) -> Traini
         i: first rows of the pairs, shape (p,).
         j: second rows of the pairs, shape (p,).
     """
-    x_mixed, y_mixed = mix(x, y, i, j, 0.5)
-    once = ~pd.DataFrame(np.concatenate([x_mixed, y_mixed], axis=1)).duplicated().to_numpy()
-    return np.concatenate([x, x_mixed[once]]), np.concatenate([y, y_mixed[once]])
+    return with_mixed_rows(x, y, *mix(x, y, i, j, 0.5))

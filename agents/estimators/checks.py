@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_array
 
 from mixrl_env.data import FloatArray
 from mixrl_env.datasets.own import as_numbers
+from mixrl_env.datasets.reading import check_once, from_0
 
 
 def as_matrix(y: Any, name: str = "y") -> FloatArray:
@@ -59,14 +60,6 @@ def as_floats(values: Any, name: str, check: Callable[[], FloatArray]) -> FloatA
 
 def check_names(frame: pd.DataFrame, name: str) -> None:
     """Raises ValueError if there is no column, or a name is there twice."""
-    columns = list(frame.columns)
-    if not columns:
+    if frame.shape[1] == 0:
         raise ValueError(f"{name} has no columns")
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise ValueError(f"{name} has {columns.count(twice[0])} columns called {twice[0]!r}: rename or drop all but one")
-
-
-def from_0(row: int) -> str:
-    """In words where a row is."""
-    return f"row {row} (from 0)"
+    check_once(frame.columns, name)

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from agents.estimators.checks import check_names, from_0
+from agents.estimators.checks import check_names
 from mixrl_env.data import FloatArray
 from mixrl_env.datasets.own import as_numbers
+from mixrl_env.datasets.reading import from_0
 
 Categorical = Literal["refuse", "one_hot"]
 
@@ -55,7 +56,7 @@ class Columns:
     def check_categories(self, frame: pd.DataFrame) -> None:
         """Raises ValueError for a column where more than half of the rows have a category of their own, such as a name."""
         for name, values in self.categories.items():
-            if 2 * len(values) > len(frame):
+            if too_many_categories(len(values), len(frame)):
                 raise ValueError(
                     f"X has {len(values)} different values in {len(frame)} rows of column {name!r} ({_first_few(values)}), "
                     "which are no numbers and too many for categories: drop the column, or make numbers of it"
@@ -100,6 +101,11 @@ class Columns:
     def frame(self, x: FloatArray) -> pd.DataFrame:
         """Numbers as a DataFrame with the columns' names; one-hot columns stay, since mixed rows lie between values."""
         return pd.DataFrame(x, columns=pd.Index(self.names))
+
+
+def too_many_categories(different: int, rows: int) -> bool:
+    """Whether a column has so many different values for its rows that they are names rather than categories."""
+    return 2 * different > rows
 
 
 def _holds_categories(column: pd.Series) -> bool:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from scipy import stats
 
-from experiments.figures import save_figure
-from experiments.statistics import paired_difference
+from experiments.figures import draw_differences, save_figure
+from experiments.statistics import Difference, interquartile_difference, paired_difference
 from experiments.style import BLUE, GREY
 
 NO_AUGMENTATION, NOTHING_LEARNED = "No Augmentation", "nothing learned"
@@ -18,7 +16,6 @@ NO_AUGMENTATION, NOTHING_LEARNED = "No Augmentation", "nothing learned"
 ALGORITHM_1 = "Algorithm 1"
 _SHOWN = (0.25, 0.5, 1.0)
 """Parts of the budget that the table of curves shows."""
-_RESAMPLES = 4999
 
 
 def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -42,12 +39,10 @@ def curves(stored: pd.DataFrame) -> pd.DataFrame:
     masks = stored[stored["level"] == "masks"]
     start = masks[masks["agent"] == NOTHING_LEARNED].set_index("split_seed")["val_rmse"]
     learned = masks[(masks["agent"] != NOTHING_LEARNED) & masks["split_seed"].isin(start.index)]
-    learned = learned.assign(gain=learned["val_rmse"].to_numpy() - start.loc[learned["split_seed"]].to_numpy())
     rows = []
     for (agent, trainings), own in learned.groupby(["agent", "trainings"], sort=False):
-        low, high = _interval(own["gain"].to_numpy())
-        gain, p = float(_interquartile_mean(own["gain"].to_numpy())), own[["mean_p", "sd_p"]].mean()
-        rows.append((agent, trainings, gain, low, high, len(own), *p))
+        gain = interquartile_difference(own["val_rmse"].tolist(), start.loc[own["split_seed"]].tolist())
+        rows.append((agent, trainings, *gain, len(own), *own[["mean_p", "sd_p"]].mean()))
     return pd.DataFrame(rows, columns=["agent", "trainings", "gain", "low", "high", "splits", "mean_p", "sd_p"])
 
 
@@ -62,21 +57,6 @@ def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
     return [save_figure(_draw_curves(found), out / "curves.png"), save_figure(_draw_final(stored), out / "final.png")]
 
 
-def _interquartile_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
-    """The mean without the lowest and the highest quarter."""
-    mean: np.ndarray = stats.trim_mean(values, 0.25, axis=axis)
-    return mean
-
-
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """95% percentile bootstrap interval of the interquartile mean, the splits drawn again; NaN for a single one."""
-    if len(values) < 2:
-        return np.nan, np.nan
-    drawn = np.random.default_rng(0).choice(values, (_RESAMPLES, len(values)))
-    low, high = np.quantile(_interquartile_mean(drawn, axis=1), (0.025, 0.975))
-    return float(low), float(high)
-
-
 def _curve_table(found: pd.DataFrame, budget: int) -> pd.DataFrame:
     table = []
     for agent, own in found.groupby("agent", sort=False):
@@ -84,16 +64,11 @@ def _curve_table(found: pd.DataFrame, budget: int) -> pd.DataFrame:
         for part in _SHOWN:
             reached = own[own["trainings"] <= part * budget]
             nearest = reached.iloc[-1] if len(reached) else None
-            line[f"{part * budget:.0f} trainings"] = "" if nearest is None else _told(nearest)
+            told = "" if nearest is None else Difference(*nearest[["gain", "low", "high"]]).text
+            line[f"{part * budget:.0f} trainings"] = told
         line["p at the end, mean ± SD"] = f"{own['mean_p'].iloc[-1]:.2f} ± {own['sd_p'].iloc[-1]:.2f}"
         table.append(line)
     return pd.DataFrame(table)
-
-
-def _told(point: pd.Series) -> str:
-    if np.isnan(point["low"]):
-        return f"{point['gain']:+.4f}"
-    return f"{point['gain']:+.4f} [{point['low']:+.4f}, {point['high']:+.4f}]"
 
 
 def _final_table(stored: pd.DataFrame) -> pd.DataFrame:
@@ -150,15 +125,10 @@ def _draw_final(stored: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9, 0.32 * len(names) + 1.2), layout="constrained")
     titles = {"val_rmse": "validation rows, which pay the rewards", "test_rmse": "test rows"}
     for axes, (column, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
-        for place, name in enumerate(names):
+        differences = {}
+        for name in names:
             own = final[(final["agent"] == name) & final["split_seed"].isin(reference.index)].set_index("split_seed")
-            theirs = reference.loc[own.index, column]
-            gain = paired_difference(own[column].tolist(), theirs.tolist())
-            axes.scatter(own[column] - theirs, np.full(len(own), place), s=8, color=GREY, alpha=0.6, linewidths=0)
-            axes.plot([gain.low, gain.high], [place, place], color=BLUE, linewidth=2)
-            axes.plot(gain.mean, place, "o", color=BLUE, markersize=5)
-        axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
-        axes.set_yticks(range(len(names)), names)
+            differences[name] = own[column] - reference.loc[own.index, column]
+        draw_differences(axes, differences)
         axes.set(title=title, xlabel=f"RMSE of final regressors, against {NOTHING_LEARNED}")
-    axes.invert_yaxis()
     return figure

@@ -19,12 +19,11 @@ from agents import MixRLRegressor
 from agents.estimators.candidates import NO_MIXING, default_config
 from agents.estimators.folds import deal
 from agents.estimators.models import fit_networks
-from experiments.figures import save_figure
+from experiments.figures import draw_differences, save_figure
 from experiments.methods import Augmented, Cell, method_of
 from experiments.settings import Settings
 from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
-from experiments.style import BLUE, GREY
 from mixrl_env import MixingProblem, load_dataset
 from mixrl_env.data import FloatArray
 from mixrl_env.metrics import rmse
@@ -105,16 +104,8 @@ class Estimators:
         figure = Figure(figsize=(11, 5.6), layout="constrained")
         names = [*dict.fromkeys(stored["dataset"])]
         for axes, (ours, theirs) in zip(figure.subplots(2, 3, sharey=True).flat, PAIRS, strict=True):
-            for place, name in enumerate(names):
-                percent = _percent(stored[stored["dataset"] == name], ours, theirs)
-                gain = paired_difference(percent.tolist(), [0.0] * len(percent))
-                axes.scatter(percent, np.full(len(percent), place), s=8, color=GREY, alpha=0.6, linewidths=0)
-                axes.plot([gain.low, gain.high], [place, place], color=BLUE, linewidth=2)
-                axes.plot(gain.mean, place, "o", color=BLUE, markersize=4)
-            axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
-            axes.set_yticks(range(len(names)), names)
+            draw_differences(axes, {name: _percent(stored[stored["dataset"] == name], ours, theirs) for name in names})
             axes.set_title(f"{ours}\nagainst {theirs}", fontsize=9)
-        axes.invert_yaxis()
         figure.supxlabel("difference of test RMSE in percent; left of 0 is better", fontsize=9)
         return [save_figure(figure, out / "estimators.png")]
 

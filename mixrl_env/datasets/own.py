@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from mixrl_env.data import RegressionData
-from mixrl_env.datasets.reading import check_once, read_file
+from mixrl_env.datasets.reading import check_once, from_0, read_file
 
 PARTS = ("train", "val", "test")
 """What a column that gives the split may hold."""
@@ -50,7 +50,7 @@ def from_frame(
         ValueError: naming what is wrong and what to do: a column that is missing, twice there, without a name or used twice;
             a value that is missing, no number or no part of a split; a part without rows, or sizes that do not fit.
     """
-    return _from_checked(frame, targets, split, sizes, split_seed, name, "the table", lambda row: f"row {row} (from 0)")
+    return _from_checked(frame, targets, split, sizes, split_seed, name, "the table", from_0)
 
 
 def read_table(

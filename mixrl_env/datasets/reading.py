@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
@@ -36,7 +37,7 @@ class Table:
 
     def place(self, row: int) -> str:
         """In words where a row is."""
-        return f"row {row} (from 0)" if self.lines is None else f"line {self.lines[row]}"
+        return from_0(row) if self.lines is None else f"line {self.lines[row]}"
 
     def cells(self) -> list[list[str]]:
         """The rows as texts: those of the CSV file as they stand there, or as pandas would write them."""
@@ -80,11 +81,16 @@ def check_parquet_installed() -> None:
         raise ValueError("Parquet needs the package pyarrow: pip install pyarrow") from error
 
 
-def check_once(columns: Sequence[str], source: str | Path) -> None:
+def check_once(columns: Iterable[Hashable], source: str | Path) -> None:
     """Raises ValueError if a name is there twice."""
-    for column in columns:
-        if columns.count(column) > 1:
-            raise ValueError(f"{source} has {columns.count(column)} columns called '{column}': rename or drop all but one")
+    for column, count in Counter(columns).items():
+        if count > 1:
+            raise ValueError(f"{source} has {count} columns called {column!r}: rename or drop all but one")
+
+
+def from_0(row: int) -> str:
+    """In words where a row is that has no line in a file."""
+    return f"row {row} (from 0)"
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
