@@ -154,10 +154,8 @@ class _SoftTraining:
         always = m * problem.num_rows
         for i, batch in enumerate(batches):
             x, y = problem.mix(batch.rows, batch.options, rng)
-            mixed, _ = problem.neighbors.pairs(
-                batch.rows, batch.options
-            )  # rows of the table, where owners are places in batches
-            owner = i * problem.num_rows + np.searchsorted(batch.rows, mixed)
+            of_row, _ = problem.neighbors.pairs(batch.rows, batch.options)
+            owner = i * problem.num_rows + np.searchsorted(batch.rows, of_row)  # a row's place in its batch
             parts += [(problem.x_train[batch.rows], data.y_train[batch.rows], np.full(problem.num_rows, always)), (x, y, owner)]
         x, y, owner = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         self._x, self._y = (torch.tensor(a, dtype=dtype, device=device) for a in (x, y))

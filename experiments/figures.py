@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -141,10 +142,11 @@ def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | No
     return plan[plan["policy"] == plan["policy"].iloc[-1]] if len(plan) else plan
 
 
-def draw_differences(axes: Axes, differences: Mapping[str, Sequence[float]]) -> None:
+def draw_differences(axes: Axes, differences: Mapping[str, npt.ArrayLike]) -> None:
     """One line a name, the first on top: a dot a split, the mean and its 95% interval; a dotted line marks no difference."""
-    for place, values in enumerate(differences.values()):
-        mean, low, high = paired_difference(values, [0.0] * len(values))
+    for place, given in enumerate(differences.values()):
+        values = np.asarray(given, dtype=np.float64)
+        mean, low, high = paired_difference(values.tolist(), [0.0] * len(values))
         axes.scatter(values, np.full(len(values), place), s=8, color=GREY, alpha=0.6, linewidths=0)
         axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
         axes.plot(mean, place, "o", color=BLUE, markersize=5)
