@@ -22,11 +22,12 @@ from stable_baselines3.common.env_util import make_vec_env
 import mixrl_env  # noqa: F401  # registers the ids
 from agents import RowPolicy
 from agents.sb3 import DEFAULTS
-from tests.test_own_agent import PAGE, _global_generators_kept  # noqa: F401  # a fixture
+from tests.test_own_agent import PAGE
 
 ROOT = Path(__file__).parent.parent
 ENV_ID = "MixRL-NO2-v0"
 CHEAP = {"regressor": {"hidden_sizes": [8], "max_steps": 5}}
+pytestmark = pytest.mark.usefixtures("_global_generators_kept")
 
 
 @pytest.fixture
