@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 project = "MixRL"
 release = mixrl_env.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 nitpicky = True
 nitpick_ignore_regex = [  # Sphinx knows no other project, so that it builds without a network
@@ -26,6 +26,7 @@ nitpick_ignore_regex = [  # Sphinx knows no other project, so that it builds wit
     ("py:obj", "BernoulliDistribution"),
 ]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # it is shown with the outputs that are stored in it
 toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"

@@ -192,18 +192,12 @@ class _Progress:
 
 
 def _plan_table(sampler: MixRLSampler, table: Table) -> pd.DataFrame:
-    """The plan with k for mixing with every row too, with probabilities only where they were learned."""
+    """The plan with k for mixing with every row too, and with the lines of the file."""
     plan = sampler.plan_.copy()
     plan.loc[plan["space"] == "all", "k"] = len(table.frame) - 1
-    if not _is_learned(sampler):
-        plan["probability"] = math.nan
     if table.lines is not None:
         plan.insert(1, "line", [table.lines[row] for row in plan["row"]])
     return plan
-
-
-def _is_learned(sampler: MixRLSampler) -> bool:
-    return sampler.chosen_[0] in (LEARNED, LEARNED_HALF)
 
 
 def _in_words(way: str) -> str:

@@ -115,6 +115,7 @@ def test_rows_in_their_order_then_the_plans(way: str, targets: int, monkeypatch:
     x, y = sampler.fit_resample(features, labels)
     assert sampler.chosen_ == (way,)
     assert list(sampler.plan_) == ["row", "space", "k", "probability"]
+    assert (sampler.plan_["probability"].notna() == way.startswith("learned")).all()
     expected = mixed_rows(features.to_numpy(), labels.to_numpy(), sampler.plan_)
     assert len(expected) == 0 if way == NO_MIXING else len(expected) > 60
     pd.testing.assert_frame_equal(x[:60], features)

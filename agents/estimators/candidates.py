@@ -57,16 +57,16 @@ class Mixer:
         self._problem = MixingProblem(data, replace(config, pretrained=False))
 
     def plans(self, policy: MaskRegression | None, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
-        """Plans by the names of the ways, the simplest first: columns row, space, k, probability.
+        """Plans by the names of the ways, the simplest first: columns row, space, k, probability (NaN where none was learned).
 
         Args:
             policy: what was learned, or None.
             rng: draws options.
         """
         rows, options = len(self._problem.x_train), self._problem.options
-        alike = sample_options(self._problem, np.full((rows, len(options)), 0.5), rng)
+        alike = sample_options(self._problem, np.full((rows, len(options)), 0.5), rng).assign(probability=np.nan)
         plans = {NO_MIXING: EMPTY_PLAN}
-        plans[EVERY_PAIR] = pd.DataFrame({"row": np.arange(rows), "space": "all", "k": 0, "probability": 1.0})
+        plans[EVERY_PAIR] = pd.DataFrame({"row": np.arange(rows), "space": "all", "k": 0, "probability": np.nan})
         for k in dict.fromkeys(option.k for option in options):
             plans[f"k = {k}"] = alike.assign(k=k)
         plans |= {f"{space} distance, k alike": alike[alike["space"] == space] for space in ("data", "label")}

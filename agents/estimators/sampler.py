@@ -35,7 +35,7 @@ class MixRLSampler(MixingEstimator):
 
     Attributes:
         plan_: rows that are mixed: columns row (position in X), space ("data": nearest by features, "label": by labels, "all":
-            every other row), k, probability; empty if not mixing is best.
+            every other row), k, probability (NaN unless the plan was learned); empty if not mixing is best.
         report_: every way that was tried, with its RMSE on held-out rows, its gain in squared error over no mixing, the
             gain's standard error, and whether it was chosen; in label units, with several targets in standard deviations.
         chosen_: the chosen ways, the best first; fit_resample takes the best.
