@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +24,29 @@ def _global_generators_kept() -> Iterator[None]:
         yield
     random.setstate(python)
     np.random.set_state(numpy)  # noqa: NPY002
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The verb augment; what it prints. Ways to mix are judged by a tree, which gains much by them on a plane."""
+    from sklearn.tree import DecisionTreeRegressor
+
+    from experiments.__main__ import main
+    from tests.test_augment import tell
+
+    del folder
+    tell(monkeypatch, DecisionTreeRegressor(random_state=0))
+
+    def command(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["python -m experiments", "augment", *arguments])
+        main()
+        return capsys.readouterr().out
+
+    return command
