@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.svm import SVR
 
 from agents import MixRLRegressor, MixRLSampler
 from agents.estimators import search
@@ -138,6 +140,15 @@ def test_an_estimator_that_is_none_is_told_before_the_work(estimator: object, mo
     monkeypatch.delattr(search, "_learn")
     with pytest.raises(TypeError, match="Cannot clone object"):
         MixRLSampler(estimator).fit(X, Y)
+
+
+@pytest.mark.parametrize(("estimator", "targets"), [(SVR(), 2), (Ridge(alpha=-1), 1), (MultiOutputRegressor(SVR()), 1)])
+def test_a_model_that_cannot_be_fitted_is_told_before_the_work(
+    estimator: object, targets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(search, "_learn")
+    with pytest.raises(ValueError, match=r"1d array|alpha|multi-output"):  # its own words
+        MixRLSampler(estimator).fit(X, np.column_stack([Y, Y]) if targets == 2 else Y)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from mixrl_env.data import FloatArray
 
 FEWEST_ROWS = 4
 _MOST_PAIRS, _FEW_PAIRS = 100_000, 20_000  # a network takes as many steps on any number of rows, other models take longer
+_TRIAL_ROWS = 1000
 _TOGETHER = 6  # ways: networks are trained side by side, other models one after the other
 
 
@@ -74,6 +75,7 @@ class MixingEstimator(BaseEstimator):
         if self.estimator is None:
             fit, most_pairs, together = networks(self._config), _MOST_PAIRS, _TOGETHER
         else:
+            self._clones().fit(x[:_TRIAL_ROWS], labels[:_TRIAL_ROWS])  # what it cannot fit is an error before the work
             fit, most_pairs, together = self._clones().judging(x, labels, self._scale), _FEW_PAIRS, 2
         told = self.verbose if callable(self.verbose) else _print if self.verbose else _say_nothing
         effort = Effort(self.trainings, self.time_budget, most_pairs, together)
