@@ -230,7 +230,7 @@ def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--agents", "DQN"], "unknown agent 'DQN'; known: No Augmentation, nothing learned, Algorithm 1"),
+        (["--agents", "DQN"], "unknown agent 'DQN'; known: 'No Augmentation', 'nothing learned', 'Algorithm 1'"),
         (["--splits", "-1"], "splits must be a list of seeds"),
         (["--trainings", "0"], "trainings must be whole numbers of at least 1, got 0"),
         (["--dataset", "nowhere"], "unknown dataset 'nowhere'"),

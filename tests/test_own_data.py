@@ -387,7 +387,7 @@ REFUSED_TABLES = {
     "no table": ("tables = 3", r"tables must be written as \[tables\.NAME\], got 3"),
     "no keys": ("[tables.mine]", r"\[tables\.mine\] must give path and targets"),
     "no targets": ('[tables.mine]\npath = "mine.csv"', r"\[tables\.mine\] must give path and targets"),
-    "key": (SMALL + 'target = "y"', "unknown key of a table 'target'; known: path, targets, split, sizes"),
+    "key": (SMALL + 'target = "y"', "unknown key of a table 'target'; known: 'path', 'targets', 'split', 'sizes'"),
     "name of a dataset": (SMALL.replace("tables.mine", "tables.no2"), "cannot be called 'no2', which is another dataset"),
     "name of a file": (SMALL.replace("tables.mine", 'tables."a/b"'), "digits, _ and - only, got 'a/b'"),
     "targets": (SMALL.replace('["y"]', "[1]"), r"targets of table 'mine' must be a list of column names, got \[1\]"),
@@ -397,7 +397,7 @@ REFUSED_TABLES = {
     "no file": (SMALL.replace("mine.csv", "other.csv"), r"table 'mine': cannot read .*other\.csv: No such file"),
     "column": (SMALL.replace('"y"', '"Y"'), "has no column 'Y', which is named as target; did you mean 'y'?"),
     "no test rows": (SMALL + "sizes = [5, 3, 0]", "table 'mine' has no test rows, which a study judges methods on"),
-    "unknown dataset": ('datasets = ["yours"]\n' + SMALL, "unknown dataset 'yours'; known: .*, mine$"),
+    "unknown dataset": ('datasets = ["yours"]\n' + SMALL, "unknown dataset 'yours'; known: .*, 'mine'$"),
     "options": (SMALL + '[settings]\noptions = [["data", 5]]', r"k must lie between 1 and n_train - 1 = 2"),
 }
 

@@ -11,7 +11,7 @@ def check_names(what: str, given: object, known: Sequence[str]) -> None:
         raise ValueError(f"{what}s must be a list, got {given!r}")
     for one in given:
         if one not in known:
-            raise ValueError(f"unknown {what} {one!r}; known: {', '.join(known)}")
+            raise ValueError(f"unknown {what} {one!r}; known: {', '.join(map(repr, known))}")
 
 
 def check_seeds(name: str, given: object) -> None:
