@@ -1,6 +1,7 @@
 """Agents that learn which rows to mix; they know the environment only through Gymnasium."""
 
 from agents.base import Agent
+from agents.checkpoint import Checkpoints
 from agents.cross_entropy import CrossEntropy, CrossEntropyConfig
 from agents.estimators import MixRLRegressor, MixRLSampler
 from agents.mask_regression import MaskRegression, MaskRegressionConfig
@@ -14,6 +15,7 @@ from agents.value_network import ValueNetwork, load_value_network, save_value_ne
 
 __all__ = [
     "Agent",
+    "Checkpoints",
     "CrossEntropy",
     "CrossEntropyConfig",
     "MaskRegression",

@@ -21,7 +21,8 @@ class Agent(Protocol):
     def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Learn on one environment or a vector of them, spending at most num_trainings steps (inner trainings).
 
-        The callback may ask for `probabilities` after every update.
+        The callback may ask for `probabilities` after every update. All but those of stable-baselines3 also take
+        `agents.Checkpoints`, to be stopped at any moment and to go on as if they had not been.
         """
         ...
 

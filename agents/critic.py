@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,6 +57,19 @@ class PooledCritic:
             self._adam.zero_grad()
             (error - error.mean()).square().mean().backward()  # only differences between masks are learned
             self._adam.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes but the generator, which is the agent's, for a checkpoint."""
+        return {"q": self.q.state_dict(), "adam": self._adam.state_dict(), "scale": self.scale, "seen": list(self._seen)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.q.load_state_dict(state["q"])
+        self._adam.load_state_dict(state["adam"])
+        self.scale = state["scale"]
+        device = next(self.q.parameters()).device
+        self._seen.clear()
+        self._seen.extend((rows.to(device), mask.to(device), reward.to(device)) for rows, mask, reward in state["seen"])
 
     def _pooled(self, state: Tensor, weight: Tensor) -> Tensor:
         pooled: Tensor = (weight * self.q(state)).sum(dim=-1) / state.shape[-2] ** 0.5

@@ -15,7 +15,9 @@ from scipy.special import logit
 from stable_baselines3.common.logger import Logger
 
 from agents.base import Envs, ProgressCallback, as_vector_env, step_once
-from agents.progress import log_update, update_metrics
+from agents.checkpoint import Checkpoints
+from agents.progress import update_metrics
+from agents.run import Run
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -67,7 +69,13 @@ class CrossEntropy:
         self._index: dict[bytes, int] = {}  # of every observation row that was offered
         self._p: FloatArray | None = None
 
-    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
+    def learn(
+        self,
+        envs: Envs | gym.Env[Any, Any],
+        num_trainings: int,
+        callback: ProgressCallback | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Self:
         """Start at p = 1/2 and move p after every population; see `agents.base.Agent`.
 
         Raises:
@@ -80,23 +88,35 @@ class CrossEntropy:
             raise ValueError(f"a budget of {num_trainings} trainings is below one population of {steps * m}")
         rng = np.random.default_rng(self.seed)
         state, _ = envs.reset(seed=self.seed)
-        self._index, self._p, self.trainings = {}, np.empty(0), 0
-        offered, masks, rewards = [], [], []
-        for update in range(1, num_trainings // (steps * m) * steps + 1):
+        updates = num_trainings // (steps * m) * steps
+        run = Run(self, envs, updates, callback, checkpoints, rng=rng)
+        state, rows, self._p, offered, masks, rewards = run.start(
+            state=state, rows=state[:0, 0], p=np.empty(0), offered=[], masks=[], rewards=[]
+        )
+        self._index = {row.tobytes(): place for place, row in enumerate(rows)}
+        self.trainings = run.done * m
+        for update in range(run.done + 1, updates + 1):
             offered.append(self._rows(state))
             p = self._p[offered[-1]]
             mask = rng.random(p.shape) < p
             masks.append(mask)
             state, reward, info = step_once(envs, mask.astype(np.int8))
             rewards.append(reward)
-            self.trainings += m
+            self.trainings = update * m
             if len(rewards) == steps:
                 self._move(np.concatenate(offered), np.concatenate(masks), np.concatenate(rewards))
                 offered, masks, rewards = [], [], []
             metrics = update_metrics(logit(p), mask, reward, info)
-            log_update(self.logger, metrics, update, self.trainings)
-            if callback is not None:
-                callback(self.trainings, metrics)
+            run.end_update(
+                self.trainings,
+                metrics,
+                state=state,
+                rows=np.frombuffer(b"".join(self._index), dtype=state.dtype).reshape(-1, state.shape[-1]),
+                p=self._p,
+                offered=offered,
+                masks=masks,
+                rewards=rewards,
+            )
         return self
 
     def _move(self, offered: IntArray, masks: npt.NDArray[np.bool_], rewards: FloatArray) -> None:

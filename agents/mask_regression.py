@@ -21,8 +21,10 @@ from sklearn.linear_model import BayesianRidge
 from stable_baselines3.common.logger import Logger
 
 from agents.base import Envs, ProgressCallback, as_vector_env, step_once
-from agents.progress import env_metrics, log_update
+from agents.checkpoint import Checkpoints
+from agents.progress import env_metrics
 from agents.random_features import FloatArray, RandomFeatures, random_policies
+from agents.run import Run
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,13 @@ class MaskRegression:
         self._calls: list[tuple[list[FloatArray], list[FloatArray]]] = []  # pooled masks and rewards of each
         self._posterior: tuple[FloatArray, FloatArray] | None = None  # computed when it is asked for
 
-    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
+    def learn(
+        self,
+        envs: Envs | gym.Env[Any, Any],
+        num_trainings: int,
+        callback: ProgressCallback | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Self:
         """Spend num_trainings, rounded down to whole steps of the vector, on random masks, then regress; see `Agent`.
 
         Learning again, on this or another environment with rows of the same size, adds to what was seen; rewards are compared
@@ -83,8 +91,15 @@ class MaskRegression:
         if num_trainings < max(m, 3):
             raise ValueError(f"a budget of {num_trainings} trainings is below the least, {max(m, 3)} for {m} environments")
         state, _ = envs.reset(seed=self.seed)
-        pooled, rewards = [], []  # states are not kept: a run's may not fit into memory
-        for update in range(1, num_trainings // m + 1):
+        self._featurize(state)  # the first rows ever seen set the scale
+        run = Run(self, envs, num_trainings // m, callback, checkpoints, rng=self._rng)
+        # States are not kept: a run's may not fit into memory.
+        state, pooled, rewards = run.start(state=state, pooled=[], rewards=[])
+        self._posterior = None
+        self.trainings += run.done * m
+        if run.done:
+            self._calls.append((pooled, rewards))
+        for update in range(run.done + 1, num_trainings // m + 1):
             features = self._featurize(state)
             policies = random_policies(features, self.config.exploration, self._rng)
             p = expit(np.einsum("mif,mf->mi", features, policies))
@@ -98,9 +113,7 @@ class MaskRegression:
             self.trainings += m
             metrics = {"reward/mean": float(reward.mean()), "reward/std": float(reward.std())}
             metrics |= {"policy/p_mean": float(p.mean())} | env_metrics(info)
-            log_update(self.logger, metrics, update, self.trainings)
-            if callback is not None:
-                callback(self.trainings, metrics)
+            run.end_update(self.trainings, metrics, state=state, pooled=pooled, rewards=rewards)
         return self
 
     def fit(

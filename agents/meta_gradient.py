@@ -19,7 +19,9 @@ from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
 from agents.base import Envs, ProgressCallback
-from agents.progress import log_update, update_metrics
+from agents.checkpoint import Checkpoints
+from agents.progress import update_metrics
+from agents.run import Run
 from agents.value_network import ValueNetwork
 from mixrl_env import MixingProblem
 from mixrl_env.backends import forward
@@ -79,7 +81,13 @@ class MetaGradient:
         self.network: ValueNetwork | None = None
         self.trainings = 0
 
-    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
+    def learn(
+        self,
+        envs: Envs | gym.Env[Any, Any],
+        num_trainings: int,
+        callback: ProgressCallback | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Self:
         """Train num_trainings / cost regressors, rounded down to whole stacks of num_envs; see `agents.base.Agent`.
 
         The environments are not stepped: their problem, and how many they are, is all that is used. The callback is called
@@ -100,7 +108,10 @@ class MetaGradient:
         self.network = h = ValueNetwork(batch.shape[-1], config.hidden_sizes, generator).to(device)
         adam = torch.optim.Adam(h.parameters(), lr=config.learning_rate)
 
-        for update in range(1, num_trainings // (m * config.cost) + 1):
+        updates = num_trainings // (m * config.cost)
+        run = Run(self, envs, updates, callback, checkpoints, rng=rng, h=h, adam=adam)
+        self.trainings = run.done * m * config.cost
+        for update in range(run.done + 1, updates + 1):
             training = _SoftTraining(problem, m, config.batch_size, rng, device)
             for done in range(0, steps, config.unroll):
                 logits = h(training.offered)
@@ -118,9 +129,7 @@ class MetaGradient:
             metrics = update_metrics(
                 logits, torch.sigmoid(logits), -problem.config.reward_scale * val_loss, {"val_rmse": np.sqrt(val_loss)}
             )
-            log_update(self.logger, metrics, update, self.trainings)
-            if callback is not None:
-                callback(self.trainings, metrics)
+            run.end_update(self.trainings, metrics)
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -32,13 +32,27 @@ class Progress:
         if len(self._recent) == self._recent.maxlen:  # before, the mean of a few is too noisy to count
             self._since_best = 0 if smoothed > self._best else self._since_best + 1
             self._best = max(self._best, smoothed)
-        self.improved = self._since_best == 0
-        self.converged = self.patience is not None and self._since_best >= self.patience
+        self._judge()
         return {
             "convergence/smoothed_reward": smoothed,
-            "convergence/updates_since_best": self._since_best,
+            "convergence/updates_since_best": float(self._since_best),
             "convergence/converged": float(self.converged),
         }
+
+    def _judge(self) -> None:
+        self.improved = self._since_best == 0
+        self.converged = self.patience is not None and self._since_best >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes, for a checkpoint."""
+        return {"recent": list(self._recent), "best": self._best, "since_best": self._since_best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self._recent.clear()
+        self._recent.extend(state["recent"])
+        self._best, self._since_best = state["best"], state["since_best"]
+        self._judge()
 
 
 def update_metrics(logits: Values, masks: Values, reward: Values, info: Mapping[str, Any]) -> dict[str, float]:

@@ -15,8 +15,10 @@ from scipy.special import expit
 from stable_baselines3.common.logger import Logger
 
 from agents.base import Envs, ProgressCallback, as_vector_env, step_once
-from agents.progress import log_update, update_metrics
+from agents.checkpoint import Checkpoints
+from agents.progress import update_metrics
 from agents.random_features import FloatArray, RandomFeatures, random_policies
+from agents.run import Run
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,13 @@ class RandomSearch:
         self._features: RandomFeatures | None = None
         self._best = np.empty(0)
 
-    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
+    def learn(
+        self,
+        envs: Envs | gym.Env[Any, Any],
+        num_trainings: int,
+        callback: ProgressCallback | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Self:
         """Try as many policies as there are trainings, rounded down to whole steps of the vector; see `agents.base.Agent`.
 
         Raises:
@@ -72,8 +80,10 @@ class RandomSearch:
         rng = np.random.default_rng(self.seed)
         state, _ = envs.reset(seed=self.seed)
         self._features = RandomFeatures(state, self.config.num_features, rng)
-        highest = -np.inf
-        for update in range(1, num_trainings // m + 1):
+        run = Run(self, envs, num_trainings // m, callback, checkpoints, rng=rng)
+        state, highest, self._best = run.start(state=state, highest=-np.inf, best=np.empty(0))
+        self.trainings = run.done * m
+        for update in range(run.done + 1, num_trainings // m + 1):
             features = self._features(state)
             policies = random_policies(features, self.config.exploration, rng)
             logits = np.einsum("mif,mf->mi", features, policies)
@@ -83,9 +93,7 @@ class RandomSearch:
                 highest, self._best = float(reward.max()), policies[reward.argmax()]
             self.trainings = update * m
             metrics = update_metrics(logits, masks, reward, info) | {"search/highest_reward": highest}
-            log_update(self.logger, metrics, update, self.trainings)
-            if callback is not None:
-                callback(self.trainings, metrics)
+            run.end_update(self.trainings, metrics, state=state, highest=highest, best=self._best)
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:

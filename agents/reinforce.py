@@ -16,9 +16,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_log
 from torch.nn.utils import get_total_norm
 
 from agents.base import Envs, ProgressCallback, as_vector_env, step_once
+from agents.checkpoint import Checkpoints
 from agents.critic import PooledCritic
 from agents.guards import center, guard
-from agents.progress import Progress, log_update, update_metrics
+from agents.progress import Progress, update_metrics
+from agents.run import Run
 from agents.value_network import HIDDEN_SIZES, ValueNetwork
 from mixrl_env.regressor import resolve_device
 
@@ -103,7 +105,13 @@ class Reinforce:
         self.network: ValueNetwork | None = None
         self.trainings, self.converged = 0, False
 
-    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
+    def learn(
+        self,
+        envs: Envs | gym.Env[Any, Any],
+        num_trainings: int,
+        callback: ProgressCallback | None = None,
+        checkpoints: Checkpoints | None = None,
+    ) -> Self:
         """Run Algorithm 1 until convergence, for at most num_trainings inner trainings, rounded down to whole updates of m.
 
         See `agents.base.Agent`.
@@ -129,13 +137,18 @@ class Reinforce:
 
         state, _ = envs.reset(seed=self.seed)  # Sample D^b ~ P x Uniform(N), shape (m, B, d + e + |N|)
         h = ValueNetwork(state.shape[-1], config.hidden_sizes, generator).to(device)  # Initialize theta,
-        base = 0.0  # Base = 0
         self.network = copy.deepcopy(h) if config.keep_best or config.average else h
         adam = torch.optim.AdamW(h.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)  # alpha
         critic = PooledCritic(state.shape[-1], generator, device) if config.critic else None
         progress = Progress(W, config.patience)
+        parts = {"h": h, "policy": self.network, "adam": adam, "critic": critic, "progress": progress}
+        run = Run(self, envs, num_trainings // m, callback, checkpoints, **parts, generator=generator)
+        state, base = run.start(state=state, base=0.0)  # Base = 0
+        self.trainings, self.converged = run.done * m, progress.converged
 
-        for update in range(1, num_trainings // m + 1):
+        for update in range(run.done + 1, num_trainings // m + 1):
+            if progress.converged:
+                break
             rows = torch.as_tensor(state, device=device)
             logits = center(h(rows)) if config.center else h(rows)  # of h_theta(x_i, y_i, k_i), shape (m, B)
             p = torch.sigmoid(logits)
@@ -171,12 +184,8 @@ class Reinforce:
                 self.network.load_state_dict(h.state_dict())
             if config.average:
                 _follow(self.network, h, config.average if update > 1 else 0.0)
-            log_update(self.logger, metrics, update, trainings=update * m)
             self.trainings, self.converged = update * m, progress.converged
-            if callback is not None:
-                callback(update * m, metrics)
-            if progress.converged:
-                break
+            run.end_update(self.trainings, metrics, last=progress.converged, state=state, base=base)
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -11,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
+
+from agents.files import write_bytes
 
 HIDDEN_SIZES = (256, 256, 100, 64)
 
@@ -59,10 +61,8 @@ class ValueNetwork(nn.Module):
 def save_value_network(network: ValueNetwork, path: Path) -> None:
     """Write the weights as safetensors, with the sizes as JSON in its header; an existing file is replaced in one go."""
     sizes = json.dumps({"row_size": network.row_size, "hidden_sizes": network.hidden_sizes})
-    partial = path.with_name(path.name + ".partial")
     state = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
-    save_file(state, partial, metadata={"value_network": sizes})
-    partial.replace(path)
+    write_bytes(save(state, metadata={"value_network": sizes}), path)
 
 
 def load_value_network(path: Path) -> ValueNetwork:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from agents.files import write_bytes
 from experiments.claims import files_lock
 from experiments.study import Study
 from mixrl_env import __version__
@@ -141,16 +141,6 @@ def write_csv(table: pd.DataFrame, path: Path) -> None:
 def write_text(text: str, path: Path) -> None:
     """Write or replace a file in one go."""
     write_bytes(text.encode(), path)
-
-
-def write_bytes(content: bytes, path: Path) -> None:
-    """Write or replace a file in one go."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another process may write the same file
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def cell_folder(folder: Path, dataset: str, split_seed: int) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -181,3 +181,21 @@ class MixRLEnv(gym.Env[Observation, Action]):
     def render(self) -> str | None:
         """A line on the last step in render mode "ansi", else None."""
         return describe(self.problem, self._last) if self.render_mode == "ansi" else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next steps depend on: generator, offered batch, start of the next training and steps done; no pickle.
+
+        `render` is not part of it.
+        """
+        return {
+            "generator": self.np_random.bit_generator.state,
+            "batch": None if self._batch is None else self._batch._asdict(),
+            "start": self._start,
+            "steps_done": self._steps_done,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on as the environment, made with the same arguments, that `state_dict` was called on."""
+        self.np_random.bit_generator.state = state["generator"]
+        self._batch = None if state["batch"] is None else Batch(**state["batch"])
+        self._start, self._steps_done, self._last = state["start"], state["steps_done"], None

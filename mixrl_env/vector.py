@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -135,6 +135,23 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         if self.render_mode != "ansi":
             return None
         return tuple(describe(self.problem, outcome) for outcome in self._last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `MixRLEnv.state_dict`; a list entry a sub-environment."""
+        return {
+            "generators": [rng.bit_generator.state for rng in self._rngs],
+            "batches": [batch._asdict() for batch in self._batches],
+            "starts": list(self._starts),
+            "steps_done": self._steps_done,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on as the environments, made with the same arguments, that `state_dict` was called on."""
+        for rng, own in zip(self._rngs, state["generators"], strict=True):
+            rng.bit_generator.state = own
+        self._batches = [Batch(**batch) for batch in state["batches"]]
+        self._starts, self._steps_done = list(state["starts"]), state["steps_done"]
+        self._last = [None] * self.num_envs
 
     def _new_episodes(self) -> Observation:
         self._starts, self._steps_done = [None] * self.num_envs, 0

@@ -1,0 +1,145 @@
+"""Checkpoints: the state of learning in one file each, whole or not there, and without code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from agents.files import write_bytes
+
+_KEPT = 2
+_NAME = "checkpoint-{:08d}.safetensors"
+State = dict[str, Any]
+"""Dicts and lists of tensors, arrays, numbers, texts, truth values and None."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where learning saves its state, and what it goes on from.
+
+    Attributes:
+        folder: of the checkpoints of one run; made if it does not exist. It holds the last two.
+        every: updates between two of them; the last update is saved in any case.
+        resume: go on from the newest whole checkpoint, or from the start if there is none. Otherwise a folder with checkpoints
+            is refused.
+
+    Raises:
+        ValueError: if every is below 1.
+    """
+
+    folder: Path
+    every: int = 20
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"checkpoints must be at least 1 update apart, got every = {self.every}")
+
+    def files(self) -> list[Path]:
+        """The checkpoints that are stored, the newest first."""
+        return sorted(self.folder.glob(_NAME.format(0).replace("0" * 8, "[0-9]" * 8)), reverse=True)
+
+    def newest(self) -> State | None:
+        """The newest whole state; None if there is no checkpoint. A broken one before it is a warning.
+
+        Raises:
+            ValueError: if there are checkpoints but none is to be resumed, or none is whole.
+        """
+        stored = self.files()
+        if not stored:
+            return None
+        if not self.resume:
+            raise ValueError(f"{self.folder} holds checkpoints of a run; resume it, or choose another folder")
+        broken = []
+        for path in stored:
+            try:
+                state = read_checkpoint(path)
+            except ValueError as error:
+                broken.append(str(error))
+                continue
+            for error_text in broken:
+                warnings.warn(f"{error_text}; going on from {path.name}", stacklevel=2)
+            return state
+        raise ValueError(f"{broken[0]}; no other in the folder is whole: remove them to start anew")
+
+    def save(self, update: int, state: State) -> None:
+        """Store the state after an update, and remove all but the last two."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(self.folder / _NAME.format(update), state)
+        for path in self.files()[_KEPT:]:
+            path.unlink()
+
+
+def write_checkpoint(path: Path, state: State) -> None:
+    """Write a state as safetensors, with all that is no tensor as JSON in the header, and a digest of both.
+
+    The file is there as a whole, or as it was before.
+    """
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    told = json.dumps(_packed(state, "", arrays))
+    write_bytes(save(arrays, metadata={"state": told, "sha256": _digest(told, arrays)}), path)
+
+
+def read_checkpoint(path: Path) -> State:
+    """Read what `write_checkpoint` wrote; nothing in the file is ever executed.
+
+    Raises:
+        ValueError: if the file is no checkpoint, or not as it was written.
+        FileNotFoundError: if there is no such file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as stored:
+            told = stored.metadata() or {}
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        if told["sha256"] != _digest(told["state"], arrays):
+            raise ValueError("its content is not what was written")
+        state: State = _unpacked(json.loads(told["state"]), arrays)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no whole checkpoint: {error}") from error
+    return state
+
+
+def _packed(value: Any, name: str, arrays: dict[str, npt.NDArray[Any]]) -> Any:
+    """The value as JSON has it, its tensors and arrays put into `arrays` under names of their own."""
+    if isinstance(value, torch.Tensor):
+        arrays[name] = np.ascontiguousarray(value.detach().cpu().numpy()).reshape(value.shape)
+        return {"tensor": name}
+    if isinstance(value, np.ndarray):
+        arrays[name] = np.ascontiguousarray(value).reshape(value.shape)
+        return {"array": name}
+    if isinstance(value, Mapping):  # keys need not be texts
+        return {"dict": [[key, _packed(item, f"{name}/{key}", arrays)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return [_packed(item, f"{name}/{place}", arrays) for place, item in enumerate(value)]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unpacked(told: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> Any:
+    if isinstance(told, list):
+        return [_unpacked(item, arrays) for item in told]
+    if not isinstance(told, dict):
+        return told
+    ((kind, content),) = told.items()
+    if kind == "dict":
+        return {key: _unpacked(item, arrays) for key, item in content}
+    return torch.from_numpy(arrays[content].copy()) if kind == "tensor" else arrays[content]
+
+
+def _digest(told: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256(told.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype} {arrays[name].shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

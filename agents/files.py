@@ -1,0 +1,19 @@
+"""Files that are there as a whole, or as they were before."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write or replace a file in one go: whoever reads it never sees half of it, whatever ends the process or the machine."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another process may write the same file
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or else a machine that crashes may leave the new name with nothing behind it
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
