@@ -74,8 +74,10 @@ class Checkpoints:
         raise ValueError(f"{broken[0]}; no other in the folder is whole: remove them to start anew")
 
     def save(self, update: int, state: State) -> None:
-        """Store the state after an update, and remove all but the last two."""
+        """Store the state after an update, and remove all but the last two, and what processes that were killed have left."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.glob("checkpoint-*.partial"):
+            path.unlink()
         write_checkpoint(self.folder / _NAME.format(update), state)
         for path in self.files()[_KEPT:]:
             path.unlink()

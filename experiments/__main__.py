@@ -30,6 +30,7 @@ from experiments.studies.kinds import COMPARE, as_toml, cell_study, keep_setting
 from experiments.study import Study, read_study
 from experiments.sweep import Sweep, Work
 from experiments.tables import print_tables, to_markdown
+from experiments.train import train
 from mixrl_env.datasets.thin_film import materials
 
 ResultsFolder = Annotated[Path, tyro.conf.Positional]
@@ -279,7 +280,7 @@ def optics(out: Path = Path("docs/thin_film.png"), bundle: bool = False) -> None
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = (augment, reproduce, sweep, compare, tables, figures, pages, report, benchmark, idea, optics)
+    verbs = (augment, reproduce, train, sweep, compare, tables, figures, pages, report, benchmark, idea, optics)
     by_name = {verb.__name__: verb for verb in verbs}
     try:
         tyro.extras.subcommand_cli_from_dict(by_name, prog="python -m experiments", description=__doc__)

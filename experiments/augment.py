@@ -13,7 +13,6 @@ from typing import Annotated
 import pandas as pd
 import tyro
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from agents import MixRLSampler
 from agents.estimators.base import FEWEST_ROWS
@@ -21,12 +20,12 @@ from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_M
 from agents.estimators.columns import too_many_categories
 from experiments.augment_plot import draw_plan
 from experiments.augmented import as_csv, as_parquet, numeric_columns, write_all
+from experiments.progress import WorkProgress, say
 from mixrl_env.datasets.own import as_numbers, check_columns
 from mixrl_env.datasets.reading import Table, check_parquet_installed, is_parquet, read_file
 
 _FEW_ROWS = 20
 _MOST_NAMES = 5
-_TELL_EVERY = 0.1  # of the work, where lines cannot change
 
 _WAYS = {
     EVERY_PAIR: "every row is mixed with every other row",
@@ -69,11 +68,11 @@ def augment(
     features, labels = _checked(table, targets, one_hot)
     files = _free_files(path, out, overwrite)
     inputs = ", ".join(map(str, features.columns[:_MOST_NAMES])) + (", ..." if features.shape[1] > _MOST_NAMES else "")
-    _say(console, f"{path}: {len(features)} rows, to predict {' and '.join(targets)} from {inputs}")
+    say(console, f"{path}: {len(features)} rows, to predict {' and '.join(targets)} from {inputs}")
     if len(features) < _FEW_ROWS:
-        _say(console, f"warning: with fewer than {_FEW_ROWS} rows there is hardly anything to learn from")
+        say(console, f"warning: with fewer than {_FEW_ROWS} rows there is hardly anything to learn from")
     try:
-        with _Progress(console) as progress:
+        with WorkProgress(console, "learning what to mix") as progress:
             sampler = MixRLSampler(time_budget=budget, categorical="one_hot", random_state=seed, verbose=progress.update)
             numbers = pd.concat(sampler.fit_resample(features, labels), axis=1)
         words = "no row is mixed" if sampler.chosen_[0] == NO_MIXING else _in_words(sampler.chosen_[0])
@@ -85,14 +84,10 @@ def augment(
         print("interrupted, nothing was written", file=sys.stderr)
         sys.exit(130)
     for line in _summary(sampler, targets, len(features), len(numbers)):
-        _say(console, line)
-    _say(console, f"\n{time.monotonic() - began:.0f} s, {sampler.trainings_} rewards. Written:")
+        say(console, line)
+    say(console, f"\n{time.monotonic() - began:.0f} s, {sampler.trainings_} rewards. Written:")
     for file in files:
-        _say(console, f"  {file}")
-
-
-def _say(console: Console, words: str) -> None:
-    console.print(words, soft_wrap=True, markup=False, highlight=False)
+        say(console, f"  {file}")
 
 
 # Before the work
@@ -157,35 +152,6 @@ def _free_files(path: Path, out: Path | None, overwrite: bool) -> tuple[Path, Pa
         if file.is_dir():
             raise ValueError(f"{file} is a folder")
     return files
-
-
-class _Progress:
-    """A line that changes on a terminal, else a line for every tenth of the work. It is a context.
-
-    Args:
-        console: where to show it.
-    """
-
-    def __init__(self, console: Console) -> None:
-        self._console, self._told = console, -1.0
-        columns = SpinnerColumn(), BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn()
-        words = TextColumn("{task.description}", markup=False)
-        self._bar = Progress(*columns, words, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task("learning what to mix", total=1.0)
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def update(self, share: float, words: str) -> None:
-        """Told by the sampler."""
-        self._bar.update(self._task, completed=share, description=words)
-        if not self._console.is_terminal and share >= self._told + _TELL_EVERY:
-            self._told = share
-            _say(self._console, f"[{share:4.0%}] {words}")
 
 
 # What comes out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 from collections.abc import Hashable, Mapping
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -90,7 +91,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
             partial[path].write_bytes(content)
         for path in contents:
             if path in existed:
-                path.replace(before[path])
+                shutil.copy2(path, before[path])  # and not moved, or else a process that is killed here leaves none
             partial[path].replace(path)
     except BaseException:  # Ctrl-C is one
         for path in contents:

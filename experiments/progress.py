@@ -1,4 +1,4 @@
-"""What a sweep shows: one line for all cells, and one for each that runs; in a file, one line for each that has ended."""
+"""What long work shows: lines that change on a terminal; in a file a line now and then."""
 
 from __future__ import annotations
 
@@ -8,13 +8,26 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from experiments.engines.base import Outcome, Task, Update
 
+_TELL_EVERY = 0.1  # of the work, where lines cannot change
+
 
 class SweepProgress:
-    """Counts cells and guesses the time that is left. It is a context: lines that change are shown inside.
+    """One line for all cells of a sweep, and one for each that runs; in a file, one line for each that has ended.
+
+    Counts cells and guesses the time that is left. It is a context: lines that change are shown inside.
 
     Args:
         console: where to show it.
@@ -122,3 +135,38 @@ def _clock(seconds: float) -> str:
     """Hours, minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+class WorkProgress:
+    """A line that changes on a terminal, else a line for every tenth of the work. It is a context.
+
+    Args:
+        console: where to show it.
+        words: what is done at first.
+    """
+
+    def __init__(self, console: Console, words: str) -> None:
+        self._console, self._told = console, -1.0
+        columns = SpinnerColumn(), BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn()
+        told = TextColumn("{task.description}", markup=False)
+        self._bar = Progress(*columns, told, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self._bar.add_task(words, total=1.0)
+
+    def __enter__(self) -> WorkProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def update(self, share: float, words: str) -> None:
+        """Told how much of the work is done, and in words what is done now."""
+        self._bar.update(self._task, completed=share, description=words)
+        if not self._console.is_terminal and share >= self._told + _TELL_EVERY:
+            self._told = share
+            say(self._console, f"[{share:4.0%}] {words}")
+
+
+def say(console: Console, words: str) -> None:
+    """Print a line as it is."""
+    console.print(words, soft_wrap=True, markup=False, highlight=False)

@@ -18,6 +18,7 @@ from sklearn.tree import DecisionTreeRegressor
 from agents import MixRLSampler
 from experiments import augment
 from experiments.augment_plot import draw_plan
+from experiments.progress import WorkProgress
 from mixrl_env import read_table
 
 Run = Callable[..., str]
@@ -202,7 +203,7 @@ def test_progress_on_a_terminal_and_in_a_file() -> None:
     shown = {}
     for terminal in (True, False):
         console = Console(file=StringIO(), force_terminal=terminal, width=100)
-        with augment._Progress(console) as progress:
+        with WorkProgress(console, "begun") as progress:
             for share in np.arange(0, 1.001, 0.01):
                 progress.update(float(share), f"{share:.2f} is done")
         shown[terminal] = console.file.getvalue()
