@@ -12,6 +12,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import root_mean_squared_error
 
 from agents import MixRLRegressor
+from agents.estimators import search
 from experiments.studies import estimators as study
 from experiments.studies.estimators import MIXRL, NETWORKS, PAIRS, TREES, Estimators
 from mixrl_env import load_dataset
@@ -39,9 +40,26 @@ def test_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "bandwidth" in rows.loc["C-Mixup", "chosen"]
 
 
+@pytest.mark.parametrize("way", ["no mixing", "every pair"])
+def test_networks_of_both_sides_are_the_same(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for their mixed rows: where the estimator chooses what a baseline does, it predicts the same."""
+    data = load_dataset("noisy_corner", 1)
+    x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
+    monkeypatch.setattr(search, "compare", lambda errors: forced(errors, way))
+    ours = MixRLRegressor(random_state=3, trainings=0).fit(x, y[:, 0]).predict(data.x_val)
+    theirs, _ = study._networks("No Augmentation" if way == "no mixing" else "Original Mixup", x, y, data.x_val, 3)
+    assert theirs[:, 0] == pytest.approx(ours, rel=1e-6 if way == "no mixing" else 1e-3)
+
+
+def forced(errors: dict[str, np.ndarray], way: str) -> pd.DataFrame:
+    return pd.DataFrame({"way": list(errors), "rmse": 1.0, "gain": 0.0, "standard_error": 0.0}).assign(
+        chosen=[other == way for other in errors]
+    )
+
+
 def stored_rows(splits: int) -> pd.DataFrame:
     rng, rows = np.random.default_rng(0), []
-    for dataset in ("no2", "auto"):
+    for dataset in ("gap", "no2", "auto"):
         for split in range(splits):
             for number, method in enumerate(METHODS):
                 chosen = "no mixing" if MIXRL in method and split == 0 else "k = 4"
@@ -53,9 +71,9 @@ def stored_rows(splits: int) -> pd.DataFrame:
 
 def test_tables_against_loops(tmp_path: Path) -> None:
     stored = stored_rows(5)
-    (_, errors), (_, differences), (_, answers) = Estimators.tables(stored)
+    (_, errors), (_, differences), (_, answers), (_, by_answer) = Estimators.tables(stored)
     of = stored.set_index(["dataset", "method", "split_seed"]).sort_index()["test_rmse"]
-    assert list(errors["Table"]) == ["no2", "auto"]
+    assert list(errors["Table"]) == ["no2", "auto", "gap"]  # measured ones first
     assert errors.set_index("Table").loc["auto", MIXRL] == f"{of['auto', MIXRL].mean():.3f}"
     for ours, theirs in PAIRS:
         column, means = differences.set_index("Table")[f"{ours} - {theirs}"], []
@@ -64,9 +82,12 @@ def test_tables_against_loops(tmp_path: Path) -> None:
             interval = stats.ttest_1samp(percent, 0).confidence_interval()
             assert column[dataset] == f"{np.mean(percent):+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
             means.append(np.mean(percent))
-        assert column["mean over tables"].startswith(f"{np.mean(means):+.1f} [")
+        assert column["mean of 2 measured"].startswith(f"{np.mean(means):+.1f} [")
     assert set(answers[f"{MIXRL}: not to mix"]) == {"1 of 5"}
     assert set(answers[f"{MIXRL}: minutes"]) == {"3.0"}
+    unmixed = [100 * (of[dataset, MIXRL, 0] / of[dataset, NETWORKS[0], 0] - 1) for dataset in ("no2", "auto", "gap")]
+    assert by_answer[["Ways", "Splits"]].to_numpy().tolist() == [["no mixing", 3], ["one", 12]]
+    assert by_answer["Difference"][0].startswith(f"{np.mean(unmixed):+.1f} [")
     (picture,) = Estimators.draw(stored, tmp_path)
     assert picture.read_bytes().startswith(b"\x89PNG")
 

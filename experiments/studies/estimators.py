@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
 
 from agents import MixRLRegressor
 from agents.estimators.candidates import NO_MIXING, default_config
@@ -26,16 +28,18 @@ from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
 from mixrl_env import MixingProblem, load_dataset
 from mixrl_env.data import FloatArray
+from mixrl_env.datasets.known import KNOWN
 from mixrl_env.metrics import rmse
 
 NETWORKS = ("No Augmentation", "Original Mixup", "C-Mixup")
-"""Five networks of `MixRLRegressor`'s own kind, one a fold, averaged alike; only their training rows differ."""
+"""Five networks of `MixRLRegressor`'s own kind, one a fold, averaged alike; only their mixed rows differ."""
 MIXRL = "MixRL"
 TREES: dict[str, Callable[[int], Any]] = {
     "Boosted trees": lambda seed: HistGradientBoostingRegressor(random_state=seed),
     "Random forest": lambda seed: RandomForestRegressor(random_state=seed),
 }
 _FOLDS = 5
+_FARTHEST = -30  # percent; what lies beyond is told at the edge
 PAIRS = (
     *((MIXRL, other) for other in (*NETWORKS, "Boosted trees")),
     *((f"{name}, {MIXRL}", name) for name in TREES),
@@ -91,39 +95,55 @@ class Estimators:
 
     @staticmethod
     def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-        """Errors; differences on each table and over all; what was chosen."""
+        """Errors; differences on each table and over all that were measured; what was chosen, and what it gained."""
+        stored = _ordered(stored)
         return [
             ("Test RMSE in standard deviations of the label, means over splits", _errors(stored)),
             ("Differences of test RMSE in percent of the second, paired by split, 95% intervals", _differences(stored)),
             ("How often MixRL chose not to mix, and minutes a fit", _answers(stored)),
+            ("MixRL - No Augmentation in percent, by how many ways to mix were chosen", _by_answer(stored)),
         ]
 
     @staticmethod
     def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
         """Differences in percent, a panel for each pair of methods."""
+        stored = _ordered(stored)
         figure = Figure(figsize=(11, 5.6), layout="constrained")
         names = [*dict.fromkeys(stored["dataset"])]
         for axes, (ours, theirs) in zip(figure.subplots(2, 3, sharey=True).flat, PAIRS, strict=True):
-            draw_differences(axes, {name: _percent(stored[stored["dataset"] == name], ours, theirs) for name in names})
+            percent = {name: _percent(stored[stored["dataset"] == name], ours, theirs) for name in names}
+            draw_differences(axes, percent)
+            axes.set_xlim(left=max(axes.get_xlim()[0], _FARTHEST))
+            for place, values in enumerate(percent.values()):
+                if values.mean() < _FARTHEST:
+                    axes.text(
+                        0.02,
+                        place,
+                        f"\N{LEFTWARDS ARROW} {values.mean():.0f}",
+                        transform=axes.get_yaxis_transform(),
+                        va="center",
+                    )
             axes.set_title(f"{ours}\nagainst {theirs}", fontsize=9)
         figure.supxlabel("difference of test RMSE in percent; left of 0 is better", fontsize=9)
         return [save_figure(figure, out / "estimators.png")]
 
 
-def _networks(method: str, x: FloatArray, y: FloatArray, x_test: FloatArray, seed: int) -> tuple[FloatArray, str]:
-    """The mean prediction of networks on the folds that `MixRLRegressor` would deal, and what was chosen."""
-    predictions, words = [], []
-    for number, fold in enumerate(deal(x, y, _FOLDS, np.random.default_rng(seed))):
+def _networks(method: str, x: FloatArray, y: FloatArray, x_test: FloatArray, split: int) -> tuple[FloatArray, str]:
+    """The mean prediction of networks on the folds, weights and batches of `MixRLRegressor`; and what was chosen."""
+    seed = int(check_random_state(split).randint(2**31 - 1))  # as the estimator draws it
+    scaler, predictions, words = StandardScaler().fit(y), [], []
+    for number, fold in enumerate(deal(x, scaler.transform(y), _FOLDS, np.random.default_rng(seed))):
         config = replace(default_config(len(fold.data.x_train)), pretrained=False)
         problem = MixingProblem(fold.data, config)
         settings = Settings(agent="none", final_trainings=1, regressor=config.regressor)
         with tempfile.TemporaryDirectory() as folder:
-            cell = Cell(problem, settings, seed, Path(folder), lambda done, total, words: None)
+            cell = Cell(problem, settings, split, Path(folder), lambda done, total, words: None)
             augmented: Augmented = method_of(method)(cell)
         (predict,) = fit_networks(config)(fold, augmented.sets[:1], [np.random.default_rng([seed, number])])
         predictions.append(predict(x_test))
         words.append(augmented.choice)
-    return np.mean(predictions, axis=0), ", ".join(dict.fromkeys(filter(None, words)))
+    mean: FloatArray = scaler.inverse_transform(np.mean(predictions, axis=0))
+    return mean, ", ".join(dict.fromkeys(filter(None, words)))
 
 
 def _estimator(model: Any, x: FloatArray, y: FloatArray, x_test: FloatArray) -> tuple[FloatArray, str]:
@@ -138,6 +158,11 @@ def _percent(stored: pd.DataFrame, ours: str, theirs: str) -> np.ndarray:
     return percent
 
 
+def _ordered(stored: pd.DataFrame) -> pd.DataFrame:
+    """Measured tables first, then those that were made up."""
+    return stored.sort_values("dataset", key=lambda names: names.isin(list(KNOWN)), kind="stable")
+
+
 def _errors(stored: pd.DataFrame) -> pd.DataFrame:
     means = stored.pivot_table(index="dataset", columns="method", values="test_rmse", sort=False)
     table = pd.DataFrame(
@@ -150,14 +175,15 @@ def _errors(stored: pd.DataFrame) -> pd.DataFrame:
 
 def _differences(stored: pd.DataFrame) -> pd.DataFrame:
     by_table = {str(name): rows for name, rows in stored.groupby("dataset", sort=False)}
-    lines: list[dict[str, str]] = [{"Table": name} for name in by_table] + [{"Table": "mean over tables"}]
+    measured = [name for name in by_table if name not in KNOWN]
+    lines: list[dict[str, str]] = [{"Table": name} for name in by_table] + [{"Table": f"mean of {len(measured)} measured"}]
     for ours, theirs in PAIRS:
         means = []
         for line, rows in zip(lines, by_table.values(), strict=False):
             percent = _percent(rows, ours, theirs)
             means.append(percent.mean())
             line[f"{ours} - {theirs}"] = _told(percent)
-        lines[-1][f"{ours} - {theirs}"] = _told(np.array(means))
+        lines[-1][f"{ours} - {theirs}"] = _told(np.array(means[: len(measured)]))
     return pd.DataFrame(lines)
 
 
@@ -177,4 +203,19 @@ def _answers(stored: pd.DataFrame) -> pd.DataFrame:
             line[f"{method}: not to mix"] = f"{unmixed} of {len(own)}"
             line[f"{method}: minutes"] = f"{own['seconds'].mean() / 60:.1f}"
         table.append(line)
+    return pd.DataFrame(table)
+
+
+def _by_answer(stored: pd.DataFrame) -> pd.DataFrame:
+    """Without mixing both sides are the same networks; with one way they are as many, and with several MixRL's are more."""
+    own = stored[stored["method"] == MIXRL].set_index(["dataset", "split_seed"])
+    other = stored[stored["method"] == NETWORKS[0]].set_index(["dataset", "split_seed"])
+    percent = 100 * (own["test_rmse"] / other["test_rmse"] - 1)
+    ways = own["chosen"].str.count(r" \+ ") + 1
+    groups = {"no mixing": own["chosen"] == NO_MIXING, "one": (ways == 1) & (own["chosen"] != NO_MIXING), "several": ways > 1}
+    table = [
+        {"Ways": name, "Splits": int(which.sum()), "Difference": _told(percent[which].to_numpy())}
+        for name, which in groups.items()
+        if which.any()
+    ]
     return pd.DataFrame(table)
