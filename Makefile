@@ -1,9 +1,9 @@
 # make reproduce: the NO2 rows of Table 2.  make test: the tests.  make docs: the documentation, from docs/_build/html/index.html on.
-# All make the virtual environment first, if needed.
+# CONTRIBUTING.md has the rest. All make the virtual environment first, if needed.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: reproduce test lint docs
+.PHONY: reproduce test lint docs coverage release
 reproduce: .venv/installed
 	$(BIN)/python -m experiments reproduce
 
@@ -15,6 +15,27 @@ lint: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+
+# Lines that the tests run, their processes included; fails below the share that pyproject.toml
+# states. Workers that tests kill leave files that cannot be read: combine names and skips them.
+coverage: .venv/installed
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+# Wheel and sdist in dist/, each installed into an environment of its own, outside of the checkout, and tried there.
+release: .venv/installed
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	@version=$$($(BIN)/python -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])'); \
+	for file in dist/*; do \
+		folder=$$(mktemp -d) && \
+		$(PYTHON) -m venv $$folder && \
+		$$folder/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ./$$file && \
+		$$folder/bin/python -I tests/smoke.py $$version && \
+		rm -r $$folder && echo "$$file works" || exit 1; \
+	done
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
