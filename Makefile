@@ -2,8 +2,9 @@
 # CONTRIBUTING.md has the rest. All make the virtual environment first, if needed.
 PYTHON ?= python3
 BIN := .venv/bin
+PACKAGES := mixrl_env agents experiments
 
-.PHONY: reproduce test lint docs coverage release
+.PHONY: reproduce test lint docs coverage audit release
 reproduce: .venv/installed
 	$(BIN)/python -m experiments reproduce
 
@@ -23,6 +24,11 @@ coverage: .venv/installed
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+# Code that could run what is in a file, then known holes in the pinned packages; --strict: one that cannot be looked up fails.
+audit: .venv/installed
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive $(PACKAGES)
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 # Wheel and sdist in dist/, each installed into an environment of its own, outside of the checkout, and tried there.
 release: .venv/installed

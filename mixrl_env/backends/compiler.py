@@ -8,7 +8,7 @@ import hashlib
 import os
 import shlex
 import shutil
-import subprocess
+import subprocess  # for the user's own compiler, never a shell  # nosec B404
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -86,7 +86,7 @@ def _compiler() -> list[str]:
 def _build(command: list[str]) -> Path:
     """The library that the command makes of kernel.c, from the cache if this source was compiled for this processor before."""
     # What the compiler defines names itself, its version and the processor's instructions: a home folder may be shared.
-    defines = subprocess.run(
+    defines = subprocess.run(  # $CC or a compiler of the PATH, as a list  # nosec B603
         [*command, "-dM", "-E", "-x", "c", os.devnull], check=True, capture_output=True, text=True, timeout=60
     ).stdout
     key = hashlib.sha256("\0".join([*command, defines, SOURCE.read_text()]).encode()).hexdigest()[:16]
@@ -95,7 +95,7 @@ def _build(command: list[str]) -> Path:
         handle, unfinished = tempfile.mkstemp(suffix=".so", dir=library.parent)
         os.close(handle)
         try:
-            subprocess.run(
+            subprocess.run(  # as above  # nosec B603
                 [*command, str(SOURCE), "-o", unfinished, "-lm"], check=True, capture_output=True, text=True, timeout=300
             )
             Path(unfinished).replace(library)  # whole or not at all, whoever compiles at the same time
