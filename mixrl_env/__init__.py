@@ -1,6 +1,10 @@
 """MixRL as a Gymnasium environment family; importing this package registers the ids."""
 
+import os
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+
+import torch
 
 from mixrl_env.data import RegressionData
 from mixrl_env.datasets import dataset_names, load_dataset
@@ -18,6 +22,10 @@ except PackageNotFoundError:  # a checkout on the path that was never installed
     __version__ = "0+unknown"
 
 register_envs()
+
+if hasattr(os, "register_at_fork"):
+    # OpenMP's threads do not survive a fork, and a child that gives them work waits forever: it must do with one thread.
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 __all__ = [
     "FittedRegressors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from multiprocessing import current_process
 from typing import NamedTuple
 
 import numpy as np
@@ -66,7 +67,7 @@ def nearest_neighbors(points: FloatArray, k: int, progress: Progress | None = No
     Exact: the search structure only proposes candidates, whose distances are then computed from the differences. Rows at
     the same distance come in the order of their index. A row is never its own neighbour, though its duplicates are.
 
-    Uses all cores, and memory in proportion to n (d + k).
+    Uses all cores (one in the worker of a process pool), and memory in proportion to n (d + k).
 
     Args:
         points: shape (n, d).
@@ -80,7 +81,8 @@ def nearest_neighbors(points: FloatArray, k: int, progress: Progress | None = No
     neighbors = np.empty((n, k), dtype=np.int64)
     # Of rows with the same values only the first k + 1 can be somebody's neighbours: heavy ties cost nothing.
     pool = _first_copies(points, k + 1)
-    search = NearestNeighbors(n_jobs=-1).fit(points[pool])
+    cores = 1 if current_process().daemon else -1  # workers of a pool share the cores, and joblib warns there of all of them
+    search = NearestNeighbors(n_jobs=cores).fit(points[pool])
     # A search may round distances; rows closer together than the slack, far above its rounding, count as tied.
     slack = 1e-6 * float(np.linalg.norm(points, axis=1).max())
     rows = np.arange(n)

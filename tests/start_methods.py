@@ -1,0 +1,78 @@
+"""A program of test_concurrency: environments in subprocesses that are started in every way. Prints rewards as JSON."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv
+
+from mixrl_env import MixRLEnv
+
+PATIENCE = 60  # seconds; a subprocess that hangs is an error and not a test that never ends
+# Large enough that torch shares its work among threads; one environment for each backend, if the kernel can be built.
+MAKE = [
+    partial(MixRLEnv, "no2", regressor={"hidden_sizes": (512, 256), "max_steps": 10, "backend": backend, "device": "cpu"})
+    for backend in ("auto", "torch")
+]
+MASKS = np.random.default_rng(0).integers(2, size=(2, 2, 200)).astype(np.int8)  # steps, environments, rows
+
+
+def one_after_the_other() -> list[list[float]]:
+    rewards = []
+    for i, make in enumerate(MAKE):
+        env, own = make(), []
+        for turn in range(2):
+            env.reset(seed=3 + i if turn == 0 else None)
+            own.append(float(env.step(MASKS[turn][i])[1]))
+        rewards.append(own)
+    return [[own[turn] for own in rewards] for turn in range(2)]
+
+
+def gymnasium_sync() -> list[list[float]]:
+    envs = SyncVectorEnv(MAKE, autoreset_mode=AutoresetMode.SAME_STEP)
+    envs.reset(seed=3)
+    rewards = [envs.step(masks)[1].tolist() for masks in MASKS]
+    envs.close()
+    return rewards
+
+
+def gymnasium_async(method: str) -> list[list[float]]:
+    envs = AsyncVectorEnv(MAKE, context=method, autoreset_mode=AutoresetMode.SAME_STEP)
+    envs.reset_async(seed=3)
+    envs.reset_wait(timeout=PATIENCE)
+    rewards = []
+    for masks in MASKS:
+        envs.step_async(masks)
+        rewards.append(envs.step_wait(timeout=PATIENCE)[1].tolist())
+    envs.close()
+    return rewards
+
+
+def stable_baselines(method: str) -> list[list[float]]:
+    envs = SubprocVecEnv(MAKE, start_method=method)  # type: ignore[arg-type]
+    envs.seed(3)
+    envs.reset()
+    rewards = [envs.step(masks)[1].tolist() for masks in MASKS]
+    envs.close()
+    return rewards
+
+
+if __name__ == "__main__":
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["mixrl_env", "stable_baselines3"])
+    found: dict[str, Any] = {}
+    torch.set_num_threads(2)
+    one_after_the_other()  # now OpenMP's threads are there, which a forked process does not have
+    found["AsyncVectorEnv, fork"] = gymnasium_async("fork")
+    found["SubprocVecEnv, fork"] = stable_baselines("fork")
+    found["AsyncVectorEnv, spawn"] = gymnasium_async("spawn")
+    found["SubprocVecEnv, forkserver"] = stable_baselines("forkserver")
+    torch.set_num_threads(1)  # as the subprocesses have it
+    found["one after the other"] = one_after_the_other()
+    found["SyncVectorEnv"] = gymnasium_sync()
+    print(json.dumps(found))

@@ -1,0 +1,159 @@
+"""Environments in threads and in subprocesses give the numbers that they give one after the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+
+from agents import MixRLRegressor
+from mixrl_env.backends.compiler import _compiler
+from tests.backends import BACKENDS, needs_kernel
+from tests.rewards import rewards_of
+
+ROOT = Path(__file__).parent.parent
+THREADS = (1, 2, 4)
+PATIENCE = 120  # seconds until a program counts as hanging
+
+
+@pytest.fixture
+def _torch_threads_kept() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def program(*arguments: str, threads: int = 1, **environment: str) -> subprocess.Popen[str]:
+    """Python, with every warning an error, in its subprocesses too."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads), **environment},
+    )
+
+
+def printed(process: subprocess.Popen[str]) -> Any:
+    """What it has printed last, as JSON."""
+    try:
+        out, errors = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    return json.loads(out.splitlines()[-1])
+
+
+# Subprocesses
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_subprocesses_give_the_rewards_of_one_process_to_the_bit() -> None:
+    """Also forked ones of a parent whose OpenMP threads have worked before: they would wait forever for threads they lack."""
+    # Forking with threads is what Gymnasium does by default and what Python warns of, from 3.12 on.
+    warnings = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
+    found = printed(program(*warnings, "-m", "tests.start_methods"))
+    expected = found.pop("one after the other")
+    assert len(found) == 5
+    assert len(set(np.ravel(expected))) == 4
+    for name, rewards in found.items():
+        assert rewards == expected, name
+
+
+@needs_kernel
+def test_two_processes_compile_the_kernel_at_once(tmp_path: Path) -> None:
+    """Neither begins to compile before the other is about to."""
+    wait = 'n=0; while [ $n -lt 300 ] && [ "$(ls started.* | wc -l)" -lt 2 ]; do sleep 0.1; n=$((n + 1)); done'
+    compiler = tmp_path / "compiler"
+    compiler.write_text(
+        f'#!/bin/sh\ncd {shlex.quote(str(tmp_path))}\ncase "$*" in *" -o "*) touch started.$$; {wait};; esac\n'
+        f'exec {shlex.join(_compiler())} "$@"\n'
+    )
+    compiler.chmod(0o755)
+    code = "import json; from tests.rewards import rewards_of; print(json.dumps(rewards_of(2, 'native')))"
+    where = {"CC": shlex.quote(str(compiler)), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    both = [program("-c", code, **where) for _ in range(2)]
+    expected = rewards_of(2, "native")
+    assert [printed(process) for process in both] == [expected, expected]
+    assert len(list(tmp_path.glob("started.*"))) == 2
+    assert len(list((tmp_path / "cache" / "mixrl").iterdir())) == 1  # and nothing unfinished
+
+
+# Threads
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_threads_with_an_environment_each_give_the_numbers_of_one_after_the_other(backend: str) -> None:
+    sizes = [1, 2, 3, 2]
+    expected = [rewards_of(size, backend) for size in sizes]
+    together = Barrier(len(sizes))
+
+    def work(size: int) -> list[list[float]]:
+        together.wait(timeout=PATIENCE)
+        return rewards_of(size, backend)
+
+    with ThreadPoolExecutor(len(sizes)) as pool:
+        assert list(pool.map(work, sizes)) == expected
+
+
+def fitted_predictions(estimator: Any) -> np.ndarray:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(60, 3))
+    y = np.sin(x[:, 0]) + 0.1 * rng.normal(size=60)
+    predictions: np.ndarray = MixRLRegressor(estimator, folds=2, trainings=8, device="cpu", random_state=0).fit(x, y).predict(x)
+    return predictions
+
+
+def test_estimators_are_fitted_in_threads() -> None:
+    expected = fitted_predictions(None)
+    with ThreadPoolExecutor(2) as pool:
+        for predictions in pool.map(fitted_predictions, [None, None]):
+            np.testing.assert_array_equal(predictions, expected)
+
+
+@pytest.mark.usefixtures("_torch_threads_kept")
+@pytest.mark.parametrize("num_envs", [1, 3])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rewards_do_not_depend_on_the_number_of_threads(backend: str, num_envs: int) -> None:
+    found = {}
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        found[threads] = rewards_of(num_envs, backend)
+    for threads in THREADS[1:]:
+        if backend == "native":
+            assert found[threads] == found[1]
+        np.testing.assert_allclose(found[threads], found[1], rtol=1e-6)
+
+
+@pytest.mark.usefixtures("_torch_threads_kept")
+@pytest.mark.parametrize("estimator", [None, Ridge()], ids=["networks", "ridge"])
+def test_predictions_do_not_depend_on_the_number_of_threads(estimator: Any) -> None:
+    torch.set_num_threads(1)
+    expected = fitted_predictions(estimator)
+    for threads in THREADS[1:]:
+        torch.set_num_threads(threads)
+        np.testing.assert_allclose(fitted_predictions(estimator), expected, rtol=1e-6)
+
+
+def test_omp_num_threads_makes_no_difference() -> None:
+    code = (
+        "import json; from tests.test_concurrency import fitted_predictions, rewards_of;"
+        "print(json.dumps([rewards_of(2, 'auto'), rewards_of(2, 'torch'), fitted_predictions(None).tolist()]))"
+    )
+    rewards, by_torch, predictions = printed(program("-c", code, threads=4))
+    np.testing.assert_allclose(rewards, rewards_of(2, "auto"), rtol=1e-6)
+    np.testing.assert_allclose(by_torch, rewards_of(2, "torch"), rtol=1e-6)
+    np.testing.assert_allclose(predictions, fitted_predictions(None), rtol=1e-6)
