@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, Self
 
 import gymnasium as gym
@@ -41,10 +42,15 @@ def as_vector_env(envs: Envs | gym.Env[Any, Any]) -> Envs:
         ValueError: if it does not autoreset in the same step: one-step episodes would waste every second training.
     """
     if isinstance(envs, gym.Env):
-        return SyncVectorEnv([lambda: envs], autoreset_mode=AutoresetMode.SAME_STEP)
+        return SyncVectorEnv([partial(_itself, envs)], autoreset_mode=AutoresetMode.SAME_STEP)
     if envs.metadata.get("autoreset_mode") is not AutoresetMode.SAME_STEP:
         raise ValueError("the vector environment must use AutoresetMode.SAME_STEP, since every episode is one step")
     return envs
+
+
+def _itself(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+    """No lambda, so that what keeps the vector can be pickled."""
+    return env
 
 
 def step_once(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -153,6 +154,11 @@ class SB3Agent:
             )
         batches = torch.as_tensor(rows.reshape(-1, *shape), device=policy.device)
         return torch.sigmoid(_logits(policy, batches).double()).cpu().numpy().reshape(rows.shape[:-1])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """By pickling: policies of SB3 keep the graph of their last action, which torch pickles but does not copy."""
+        copied: Self = pickle.loads(pickle.dumps(self))
+        return copied
 
 
 class _Curves(BaseCallback):

@@ -120,6 +120,8 @@ class MixRLEnv(gym.Env[Observation, Action]):
     - every field of `ProblemConfig`, such as `options`, `lam`, `reward_scale`, `regressor`, `pretrained`, `step_budget`.
 
     The same seed and the same masks give the same rewards and infos; global random generators are neither used nor touched.
+    Copies, pickled or deep-copied, go on as the original does. Nothing is held that `close` must release: it may be called at
+    any time and changes nothing.
     """
 
     metadata = {  # noqa: RUF012  # as Gymnasium declares it
