@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 
 def write_bytes(content: bytes, path: Path) -> None:
     """Write or replace a file in one go: whoever reads it never sees half of it, whatever ends the process or the machine."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")  # another process may write the same file
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")  # others may write the same file; containers share pids
     try:
         with partial.open("wb") as file:
             file.write(content)

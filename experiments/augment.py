@@ -20,6 +20,7 @@ from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_M
 from agents.estimators.columns import too_many_categories
 from experiments.augment_plot import draw_plan
 from experiments.augmented import as_csv, as_parquet, numeric_columns, write_all
+from experiments.claims import claim_files
 from experiments.progress import WorkProgress, say
 from mixrl_env.datasets.own import as_numbers, check_columns
 from mixrl_env.datasets.reading import Table, check_parquet_installed, is_parquet, read_file
@@ -66,23 +67,25 @@ def augment(
         raise ValueError(f"--budget must be a number of seconds above 0, or None, got {budget}")
     table = read_file(path)
     features, labels = _checked(table, targets, one_hot)
-    files = _free_files(path, out, overwrite)
-    inputs = ", ".join(map(str, features.columns[:_MOST_NAMES])) + (", ..." if features.shape[1] > _MOST_NAMES else "")
-    say(console, f"{path}: {len(features)} rows, to predict {' and '.join(targets)} from {inputs}")
-    if len(features) < _FEW_ROWS:
-        say(console, f"warning: with fewer than {_FEW_ROWS} rows there is hardly anything to learn from")
-    try:
-        with WorkProgress(console, "learning what to mix") as progress:
-            sampler = MixRLSampler(time_budget=budget, categorical="one_hot", random_state=seed, verbose=progress.update)
-            numbers = pd.concat(sampler.fit_resample(features, labels), axis=1)
-        words = "no row is mixed" if sampler.chosen_[0] == NO_MIXING else _in_words(sampler.chosen_[0])
-        plan, picture = _plan_table(sampler, table), BytesIO()
-        draw_plan(plan, labels.iloc[:, 0], words).savefig(picture, format="png")
-        content = as_parquet(table, numbers) if is_parquet(files[0]) else as_csv(table, numbers)
-        write_all(dict(zip(files, (content, plan.to_csv(index=False).encode(), picture.getvalue()), strict=True)))
-    except KeyboardInterrupt:
-        print("interrupted, nothing was written", file=sys.stderr)
-        sys.exit(130)
+    files = _files(path, out)
+    with claim_files(files[0]):
+        _check_free(files, overwrite)
+        inputs = ", ".join(map(str, features.columns[:_MOST_NAMES])) + (", ..." if features.shape[1] > _MOST_NAMES else "")
+        say(console, f"{path}: {len(features)} rows, to predict {' and '.join(targets)} from {inputs}")
+        if len(features) < _FEW_ROWS:
+            say(console, f"warning: with fewer than {_FEW_ROWS} rows there is hardly anything to learn from")
+        try:
+            with WorkProgress(console, "learning what to mix") as progress:
+                sampler = MixRLSampler(time_budget=budget, categorical="one_hot", random_state=seed, verbose=progress.update)
+                numbers = pd.concat(sampler.fit_resample(features, labels), axis=1)
+            words = "no row is mixed" if sampler.chosen_[0] == NO_MIXING else _in_words(sampler.chosen_[0])
+            plan, picture = _plan_table(sampler, table), BytesIO()
+            draw_plan(plan, labels.iloc[:, 0], words).savefig(picture, format="png")
+            content = as_parquet(table, numbers) if is_parquet(files[0]) else as_csv(table, numbers)
+            write_all(dict(zip(files, (content, plan.to_csv(index=False).encode(), picture.getvalue()), strict=True)))
+        except KeyboardInterrupt:
+            print("interrupted, nothing was written", file=sys.stderr)
+            sys.exit(130)
     for line in _summary(sampler, targets, len(features), len(numbers)):
         say(console, line)
     say(console, f"\n{time.monotonic() - began:.0f} s, {sampler.trainings_} rewards. Written:")
@@ -132,7 +135,7 @@ def _check_category(values: pd.Series, table: Table, one_hot: bool) -> None:
         )
 
 
-def _free_files(path: Path, out: Path | None, overwrite: bool) -> tuple[Path, Path, Path]:
+def _files(path: Path, out: Path | None) -> tuple[Path, Path, Path]:
     """Where table, plan and picture go."""
     if out is None:
         out = path.with_name(f"{path.stem}-augmented{'.parquet' if is_parquet(path) else '.csv'}")
@@ -142,7 +145,10 @@ def _free_files(path: Path, out: Path | None, overwrite: bool) -> tuple[Path, Pa
         check_parquet_installed()
     if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
         raise ValueError(f"{out.parent} is no folder that files can be written to")
-    files = out, out.with_name(f"{out.stem}-plan.csv"), out.with_name(f"{out.stem}-plan.png")
+    return out, out.with_name(f"{out.stem}-plan.csv"), out.with_name(f"{out.stem}-plan.png")
+
+
+def _check_free(files: tuple[Path, ...], overwrite: bool) -> None:
     there = [file for file in files if file.exists()]
     for file in there:
         if not overwrite:
@@ -151,7 +157,6 @@ def _free_files(path: Path, out: Path | None, overwrite: bool) -> tuple[Path, Pa
             )
         if file.is_dir():
             raise ValueError(f"{file} is a folder")
-    return files
 
 
 # What comes out

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -28,6 +30,29 @@ def claim(folder: Path, cell: str) -> BaseFileLock | None:
     except Timeout:
         return None
     return lock
+
+
+@contextmanager
+def claim_files(path: Path) -> Iterator[None]:
+    """Held, as a context, while a file and those that are named after it are made; afterwards nothing of the claim is left.
+
+    Args:
+        path: of the file; the ending makes no difference.
+
+    Raises:
+        ValueError: if another process makes them now.
+    """
+    lock = FileLock(path.with_name(f".{path.stem}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise ValueError(f"{path} is being made by another process: wait until it is done, or give another --out") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows deletes no open file; there releasing it does
+            Path(lock.lock_file).unlink()
+        lock.release()
 
 
 def _locks(folder: Path) -> Path:

@@ -35,7 +35,10 @@ COLUMNS = (
 def read_failures(folder: Path) -> pd.DataFrame:
     """The recorded cells of a results folder, one row each, all columns text; none if there is no such file."""
     path = folder / FAILURES_FILE
-    return pd.read_csv(path, dtype=str, keep_default_na=False) if path.exists() else pd.DataFrame(columns=list(COLUMNS))
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:  # asking before would not do: another sweep may remove it meanwhile
+        return pd.DataFrame(columns=list(COLUMNS))
 
 
 def record_failure(folder: Path, task: Task, outcome: Outcome, time_limit: float | None, command: str) -> None:

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from experiments.claims import files_lock
 from experiments.results import write_text
 from experiments.studies.agents import AGENTS, AgentComparison
 from experiments.studies.cells import CellStudy
@@ -71,16 +72,16 @@ def keep_settings(source: str, told: dict[str, Any], text: str, folder: Path) ->
         ValueError: if the folder holds results of other settings.
     """
     stored = folder / SETTINGS_FILE
-    if stored.exists():
-        other = read_toml(stored)
-        for key in sorted({*told, *other} - {*_MAY_GROW}):
-            if told.get(key) != other.get(key):
-                raise ValueError(
-                    f"{folder} holds results with {key} = {other.get(key)!r}, but {source} says {told.get(key)!r}; "
-                    "choose another folder with --out, or move this one away"
-                )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(text, stored)
+    with files_lock(folder):  # else two that start at once would both find none, and mix their results
+        if stored.exists():
+            other = read_toml(stored)
+            for key in sorted({*told, *other} - {*_MAY_GROW}):
+                if told.get(key) != other.get(key):
+                    raise ValueError(
+                        f"{folder} holds results with {key} = {other.get(key)!r}, but {source} says {told.get(key)!r}; "
+                        "choose another folder with --out, or move this one away"
+                    )
+        write_text(text, stored)
 
 
 def cell_study(source: str, told: dict[str, Any]) -> CellStudy:
