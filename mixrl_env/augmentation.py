@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -35,12 +35,15 @@ def best_options(problem: MixingProblem, probabilities: FloatArray) -> pd.DataFr
         A table with columns row, space, k, probability, ordered by row. On a tie the option listed first wins.
 
     Raises:
-        ValueError: if the shape does not fit the problem.
+        ValueError: if the shape does not fit the problem, or a probability is NaN or not within [0, 1].
     """
     options = problem.options
     expected = (len(problem.x_train), len(options))
     if probabilities.shape != expected:
         raise ValueError(f"probabilities must have shape (n_train, |N|) = {expected}, got {probabilities.shape}")
+    bad = probabilities[~((probabilities >= 0) & (probabilities <= 1))]
+    if len(bad):
+        raise ValueError(f"probabilities must lie in [0, 1], got {bad[0]}")
     tables = []
     for space in dict.fromkeys(option.space for option in options):
         members = np.array([index for index, option in enumerate(options) if option.space == space])
@@ -66,7 +69,7 @@ def sample_options(problem: MixingProblem, probabilities: FloatArray, rng: np.ra
         threshold keeps the same rows.
 
     Raises:
-        ValueError: if the shape does not fit the problem.
+        ValueError: if the shape does not fit the problem, or a probability is NaN or not within [0, 1].
     """
     plan = best_options(problem, probabilities)
     p = probabilities.clip(_SMALLEST, 1 - _SMALLEST)
@@ -90,8 +93,18 @@ def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator
 
     Returns:
         Standardised features (n, d) and labels (n, e) in their own units.
+
+    Raises:
+        ValueError: if the plan lacks a column, or names a row or an option that the problem has not.
     """
     index_of = {option: index for index, option in enumerate(problem.options)}
+    if missing := [name for name in ("row", "space", "k") if name not in plan]:
+        raise ValueError(f"the plan lacks the columns {', '.join(missing)}")
+    for row, space, k in zip(plan["row"], plan["space"], plan["k"], strict=True):
+        if row not in range(len(problem.x_train)):
+            raise ValueError(f"the plan mixes row {row}, but training rows are numbered from 0 to {len(problem.x_train) - 1}")
+        if (space, k) not in index_of:
+            raise ValueError(f"the plan names the option ({space!r}, {k}), which the problem has not")
     chosen = [index_of[NeighborOption(space, k)] for space, k in zip(plan["space"], plan["k"], strict=True)]
     rows = plan["row"].to_numpy(dtype=np.int64)
     x_mixed, y_mixed = problem.mix(rows, np.array(chosen, dtype=np.int64), rng)
@@ -171,7 +184,14 @@ def choose_sets(
             candidate whose regressors, averaged, do not have a higher validation loss than the best averaged ones by more
             than one standard error of the difference over the validation rows; list the simplest candidate first. "average":
             all such candidates, the best first, because the validation rows cannot tell between them.
+
+    Raises:
+        ValueError: for another rule, or where there is nothing to choose from.
     """
+    if rule not in get_args(Rule):
+        raise ValueError(f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
+    if not candidates or not all(candidates) or repeats < 1:
+        raise ValueError("there must be a candidate or more, each with a set or more, and a training or more of each")
     jobs = [sets[repeat % len(sets)] for sets in candidates for repeat in range(repeats)]
     rngs = [np.random.default_rng([_STREAM, seed, repeat]) for _ in candidates for repeat in range(repeats)]
     y_val = problem.data.y_val

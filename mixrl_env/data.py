@@ -11,8 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
+from mixrl_env.checks import check_seed
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+
+LARGEST = 1e150
+"""Values beyond it, of either sign, are refused: their squares have no floating-point number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +40,8 @@ class RegressionData:
         name: what tables and messages call this task.
 
     Raises:
-        ValueError: for NaN or infinite values (naming row and column), lengths or widths that do not match, fewer than two
-            training rows, or no validation row.
+        ValueError: for NaN, infinite values and those beyond `LARGEST` (naming row and column), what is no number, lengths or
+            widths that do not match, fewer than two training rows, or no validation row.
     """
 
     x_train: FloatArray
@@ -77,7 +83,10 @@ class RegressionData:
                 array = getattr(self, f"{kind}_{part}")
                 if array is not None and array.shape[1] != width:
                     raise ValueError(f"{kind}_train has {width} columns but {kind}_{part} has {array.shape[1]}")
-            names = tuple(getattr(self, names_field)) or tuple(f"{prefix}{column}" for column in range(width))
+            given = getattr(self, names_field)
+            if isinstance(given, str) or not isinstance(given, Sequence):
+                raise ValueError(f"{names_field} must be a list of names, got {given!r}")
+            names = tuple(given) or tuple(f"{prefix}{column}" for column in range(width))
             if len(names) != width:
                 raise ValueError(f"{names_field} has {len(names)} names for {width} columns")
             object.__setattr__(self, names_field, names)
@@ -88,9 +97,15 @@ class RegressionData:
                 array = getattr(self, f"{kind}_{part}")
                 if array is None:
                     continue
-                bad = np.argwhere(~np.isfinite(array))
+                bad = np.argwhere(~(np.abs(array) <= LARGEST))
                 if len(bad):
                     row, column = bad[0]
+                    if np.isfinite(array[row, column]):
+                        place = f"row {row}, column {column} ('{names[column]}')"
+                        raise ValueError(
+                            f"{kind}_{part} holds {array[row, column]} at {place}, beyond {LARGEST:g}: give it in another unit"
+                        )
+                    bad = np.argwhere(~np.isfinite(array))
                     raise ValueError(
                         f"{kind}_{part} holds {array[row, column]} at row {row}, column {column} ('{names[column]}'); "
                         f"{len(bad)} value(s) are not finite: drop or fill these rows first"
@@ -119,6 +134,11 @@ class RegressionData:
             ValueError: if x and y differ in length, or the sizes are negative or need more rows than there are.
         """
         x, y = np.asarray(x), np.asarray(y)
+        if not x.ndim or not y.ndim:
+            raise ValueError(f"x and y must be arrays of rows, got shapes {x.shape} and {y.shape}")
+        if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and not isinstance(size, bool) for size in sizes):
+            raise ValueError(f"sizes must be three whole numbers, of training, validation and test rows, got {sizes!r}")
+        check_seed(split_seed, "split_seed")
         if len(x) != len(y):
             raise ValueError(f"x has {len(x)} rows but y has {len(y)}; every row needs its label")
         if min(sizes) < 0 or sum(sizes) > len(x):
@@ -135,7 +155,7 @@ class RegressionData:
         """
         for part, count in (("train", train), ("val", val)):
             have = len(getattr(self, f"x_{part}"))
-            if count is not None and not 1 <= count <= have:
+            if count is not None and (not isinstance(count, int | np.integer) or not 1 <= count <= have):
                 raise ValueError(f"cannot take {count} {part} rows: {self.name} has {have}")
         return replace(
             self, x_train=self.x_train[:train], y_train=self.y_train[:train], x_val=self.x_val[:val], y_val=self.y_val[:val]
@@ -175,6 +195,11 @@ class RegressionData:
 def _matrix(values: Any, name: str, *, columns_required: bool) -> FloatArray:
     """A read-only float64 copy with two dimensions; a single column may be given flat where that is unambiguous."""
     try:
+        kind = np.asarray(values).dtype.kind
+        if kind in "cmM" or np.ma.is_masked(values):
+            raise TypeError(
+                {"c": "they are complex", "m": "they are time spans", "M": "they are dates"}.get(kind, "some are masked")
+            )
         array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must hold numbers only: {error}") from error

@@ -12,6 +12,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, MultiBinary
 from torch import Tensor
 
+from mixrl_env.checks import check_seed
 from mixrl_env.data import RegressionData
 from mixrl_env.datasets import load_dataset
 from mixrl_env.observation import Observation
@@ -33,6 +34,7 @@ def make_problem(data: RegressionData | str, split_seed: int = 0, **settings: An
         ValueError: for an unknown dataset or setting, or a value out of its range.
     """
     config = ProblemConfig.from_settings(settings)
+    check_seed(split_seed, "split_seed")
     return MixingProblem(load_dataset(data, split_seed) if isinstance(data, str) else data, config)
 
 

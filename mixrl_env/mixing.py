@@ -21,6 +21,8 @@ def check_ratio(lam: MixRatio | Sequence[object]) -> MixRatio:
         ValueError: if it is neither a number in [0, 1], nor ("beta", alpha) with alpha > 0, nor a square array in [0, 1].
     """
     if isinstance(lam, np.ndarray):
+        if lam.dtype.kind not in "fiub":
+            raise ValueError(f"lam as an array must hold numbers, got one of {lam.dtype}")
         if lam.ndim != 2 or lam.shape[0] != lam.shape[1] or not ((lam >= 0) & (lam <= 1)).all():
             raise ValueError(f"lam as an array must have shape (n_train, n_train) and lie in [0, 1], got shape {lam.shape}")
         own = lam.astype(np.float64)

@@ -41,6 +41,8 @@ def check_options(options: Sequence[NeighborOption | Sequence[object]], n: int) 
     Raises:
         ValueError: for an empty list, an unknown space, a k that is not a whole number from 1 to n - 1, or an option twice.
     """
+    if not isinstance(options, Sequence) or isinstance(options, str):
+        raise ValueError(f"options must be a list of (space, k), got {options!r}")
     checked: list[NeighborOption] = []
     for option in options:
         space, k = (*option, 0)[:2] if isinstance(option, Sequence) and 1 <= len(option) <= 2 else (None, None)

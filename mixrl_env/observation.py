@@ -23,8 +23,9 @@ def check_parts(parts: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: if there is none, one is unknown, or one comes twice.
     """
-    checked = tuple(parts) if not isinstance(parts, str) else (parts,)
-    if not checked or len(set(checked)) < len(checked) or not set(checked) <= set(PARTS):
+    given = (parts,) if isinstance(parts, str) else parts if isinstance(parts, Sequence) else ()
+    checked = tuple(part for part in given if part in PARTS)
+    if not checked or len(checked) < len(given) or len(set(checked)) < len(checked):
         raise ValueError(f"observe must name some of {', '.join(PARTS)}, each once, got {parts!r}")
     return checked
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from mixrl_env.checks import check_seed, check_types
 from mixrl_env.data import FloatArray, IntArray, RegressionData
 from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix
 from mixrl_env.neighbors import DEFAULT_OPTIONS, NeighborOption, NeighborTable
@@ -60,6 +61,10 @@ class ProblemConfig:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} must be None or a whole number of at least 1, got {value!r}")
+        if not isinstance(self.regressor, RegressorConfig):
+            raise ValueError(f"regressor must be a RegressorConfig or a mapping of its fields, got {self.regressor!r}")
+        check_types(self)
+        check_seed(self.pretrain_seed, "pretrain_seed")
         if not 0 < self.reward_scale < np.inf:
             raise ValueError(f"reward_scale must be positive, got {self.reward_scale!r}")
 
@@ -142,11 +147,14 @@ class MixingProblem:
         pretrained_weights: with `ProblemConfig.pretrained` what trainings start from, as from `initial_weights`; else None.
 
     Raises:
-        ValueError: if an option or the batch needs more training rows than there are, lam is an array of another size, or the
-            pre-training diverges.
+        ValueError: if data or config is of another type, an option or the batch needs more training rows than there are, lam
+            is an array of another size, rewards could be infinite, or the pre-training diverges.
     """
 
     def __init__(self, data: RegressionData, config: ProblemConfig) -> None:
+        for name, value, kind in (("data", data, RegressionData), ("config", config, ProblemConfig)):
+            if not isinstance(value, kind):
+                raise ValueError(f"{name} must be a {kind.__name__}, got a {type(value).__name__}")
         self.data, self.config = data, config
         n_train = len(data.x_train)
         self.num_rows = n_train if config.batch_rows is None else config.batch_rows
@@ -162,6 +170,8 @@ class MixingProblem:
         with np.errstate(over="ignore"):
             zero_loss = float(np.mean(np.square(data.y_train))) or 1.0
         self.diverged_loss = min(DIVERGED_FACTOR * zero_loss, _LARGEST_LOSS)
+        if not np.isfinite(config.reward_scale * self.diverged_loss):
+            raise ValueError(f"reward_scale is {config.reward_scale:g}, which makes the reward of a diverged training infinite")
         self.pretrained_weights: list[Tensor] | None = None
         if config.pretrained:
             rng = np.random.default_rng(config.pretrain_seed)
@@ -200,7 +210,10 @@ class MixingProblem:
         Raises:
             ValueError: if its shape is not (B,) or a value is neither 0 nor 1.
         """
-        array = np.asarray(mask)
+        try:
+            array = np.asarray(mask)
+        except ValueError as error:
+            raise ValueError(f"the action must be a mask of shape ({self.num_rows},): {error}") from error
         if array.shape != (self.num_rows,):
             raise ValueError(f"the action must be a mask of shape ({self.num_rows},), got shape {array.shape}")
         selected: npt.NDArray[np.bool_] = array == 1

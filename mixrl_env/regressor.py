@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows, forward, kernel_problem, stack_size
+from mixrl_env.checks import check_types
 from mixrl_env.data import FloatArray, IntArray
 
 
@@ -67,7 +68,8 @@ class RegressorConfig:
         for name, value in counts.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"RegressorConfig.{name} must be a whole number of at least 1, got {value!r}")
-        if not isinstance(self.learning_rate, int | float) or not 0 < self.learning_rate < np.inf:
+        check_types(self)
+        if not 0 < self.learning_rate < np.inf:
             raise ValueError(f"RegressorConfig.learning_rate must be positive, got {self.learning_rate!r}")
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"RegressorConfig.dtype must be 'float32' or 'float64', got {self.dtype!r}")
@@ -135,7 +137,7 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"unknown device {device!r}; use 'auto', 'cpu' or 'cuda'") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device!r} was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'")
@@ -201,6 +203,12 @@ def fit_regressors(
     Raises:
         ValueError: if a training set is empty, or the device is not there.
     """
+    if not train_sets or len(rngs) != len(train_sets):
+        raise ValueError(
+            f"fit_regressors needs a training set or more, and a generator for each: {len(train_sets)}, {len(rngs)}"
+        )
+    if any((x.shape[1], y.shape[1]) != (x_val.shape[1], y_val.shape[1]) for x, y in train_sets):
+        raise ValueError("training and validation rows must have as many features, and as many targets")
     if min(len(x) for x, _ in train_sets) < 1:
         raise ValueError("every training set needs at least one row")
     starts = [

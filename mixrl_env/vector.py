@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from mixrl_env.checks import check_whole
 from mixrl_env.data import RegressionData
 from mixrl_env.env import MixRLEnv, check_horizon, describe, make_problem, next_starts, spaces_of, training_rng
 from mixrl_env.observation import Observation
@@ -53,6 +54,7 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         horizon: int = 1,
         **settings: Any,
     ) -> None:
+        check_whole(num_envs, "num_envs")
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
@@ -81,8 +83,10 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         Raises:
             ValueError: if a list of seeds has not one entry a sub-environment.
         """
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is not None:
+            if not isinstance(seeds, Sequence) or isinstance(seeds, str):
+                raise ValueError(f"seed must be None, a whole number or a list of them, got {seeds!r}")
             if len(seeds) != self.num_envs:
                 raise ValueError(f"got {len(seeds)} seeds for {self.num_envs} sub-environments")
             for i, own in enumerate(seeds):
@@ -108,8 +112,9 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         """
         if not self._batches:
             raise ResetNeeded("call reset() before step()")
-        if len(actions) != self.num_envs:
-            raise ValueError(f"got {len(actions)} masks for {self.num_envs} sub-environments")
+        count = len(actions) if isinstance(actions, Sequence | np.ndarray) and np.ndim(actions) else 0
+        if count != self.num_envs:
+            raise ValueError(f"got {count} masks for {self.num_envs} sub-environments")
         masks = [self.problem.check_mask(action) for action in actions]
         batches, rngs = self._batches, [training_rng(rng) for rng in self._rngs]
         outcomes, fitted = self.problem.evaluate(batches, masks, rngs, self._starts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from mixrl_env.checks import check_seed
 from mixrl_env.data import RegressionData
 from mixrl_env.datasets.known import KNOWN, load_known
 from mixrl_env.datasets.no2 import load_no2
@@ -36,8 +37,10 @@ def load_dataset(name: str, split_seed: int = 0) -> RegressionData:
         split_seed: the same seed draws the same split.
 
     Raises:
-        ValueError: for an unknown name, listing the known ones, or if the package that ships the table is not installed.
+        ValueError: for an unknown name, listing the known ones, for a seed below 0, or if the package that ships the table is
+            not installed.
     """
-    if name not in _LOADERS:
+    if not isinstance(name, str) or name not in _LOADERS:
         raise ValueError(f"unknown dataset {name!r}; known datasets: {', '.join(dataset_names())}")
+    check_seed(split_seed, "split_seed")
     return _LOADERS[name](split_seed)

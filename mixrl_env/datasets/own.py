@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from mixrl_env.data import RegressionData
+from mixrl_env.data import LARGEST, RegressionData
 from mixrl_env.datasets.reading import check_once, from_0, read_file
 
 PARTS = ("train", "val", "test")
@@ -91,17 +91,18 @@ def as_numbers(frame: pd.DataFrame, source: str | Path, place: Place) -> pd.Data
         place: says in words where a row is, from the frame's index.
 
     Raises:
-        ValueError: naming place and column of the first value that is no finite number, or else of the first missing one.
+        ValueError: naming place and column of the first value that is no finite number or beyond `mixrl_env.data.LARGEST`, or
+            else of the first missing one.
     """
     columns = [frame[name] if is_numeric_dtype(frame[name]) else frame[name].astype(object) for name in frame]  # dates are none
     values = np.empty(frame.shape)
     for number, column in enumerate(columns):
         values[:, number] = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     missing = frame.isna().to_numpy()
-    for bad in (~np.isfinite(values) & ~missing, missing):
+    for bad in (~(np.abs(values) <= LARGEST) & ~missing, missing):
         if bad.any():
             row, number = np.argwhere(bad)[0]
-            what, advice = _what_is_wrong(frame.iat[row, number], missing[row, number])
+            what, advice = _what_is_wrong(frame.iat[row, number], values[row, number], missing[row, number])
             raise ValueError(
                 f"{source} has {what} in {place(frame.index[row])}, column '{frame.columns[number]}' "
                 f"(the first of {bad.sum()} in {len(frame)} rows): {advice}"
@@ -109,9 +110,11 @@ def as_numbers(frame: pd.DataFrame, source: str | Path, place: Place) -> pd.Data
     return pd.DataFrame(values, index=frame.index, columns=frame.columns)
 
 
-def _what_is_wrong(value: object, missing: bool) -> tuple[str, str]:
+def _what_is_wrong(value: object, number: float, missing: bool) -> tuple[str, str]:
     if missing:
         return "no value", "fill in or drop the rows or columns with missing values"
+    if np.isfinite(number):
+        return f"{value}, which is beyond {LARGEST:g},", "give the column in another unit"
     if isinstance(value, float):
         return f"{value}, which is not finite,", "correct or drop the rows or columns with such values"
     return f"{reprlib.repr(str(value))}, which is no number,", "encode the column as numbers, or drop it"

@@ -33,7 +33,7 @@ class Table:
     @cached_property
     def lines(self) -> list[int] | None:
         """Of a CSV file the line of every row, from 1, which is the line of the column names; None for Parquet."""
-        return None if self.text is None else [number for number, _ in _lines(self.text)][1:]
+        return None if self.text is None else [number for number, _ in _lines(self.text, self.source)][1:]
 
     def place(self, row: int) -> str:
         """In words where a row is."""
@@ -42,7 +42,7 @@ class Table:
     def cells(self) -> list[list[str]]:
         """The rows as texts: those of the CSV file as they stand there, or as pandas would write them."""
         text = self.frame.to_csv(index=False) if self.text is None else self.text
-        return [cells for _, cells in _lines(text)][1:]
+        return [cells for _, cells in _lines(text, self.source)][1:]
 
 
 def read_file(path: str | Path) -> Table:
@@ -107,7 +107,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 def _check_header(text: str, path: str | Path) -> None:
     """What pandas would pass over: another delimiter, a name that is there twice, lines longer than the header."""
-    header, *first_row = [cells for _, cells in islice(_lines(text), 2)] or [[]]
+    header, *first_row = [cells for _, cells in islice(_lines(text, path), 2)] or [[]]
     if not header:
         raise ValueError(f"{path} is empty")
     found = [(sign, words) for sign, words in _DELIMITERS.items() if sign in header[0]] if len(header) == 1 else []
@@ -122,9 +122,12 @@ def _check_header(text: str, path: str | Path) -> None:
         raise ValueError(f"the lines of {path} have {len(first_row[0])} values, but it names {len(header)} columns: name all")
 
 
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(text: str, source: str | Path) -> Iterator[tuple[int, list[str]]]:
     """Lines that pandas does not skip, with the number of each in the file, from 1."""
     reader = csv.reader(StringIO(text))
-    for cells in reader:
-        if len(cells) > 1 or "".join(cells).strip():
-            yield reader.line_num, cells
+    try:
+        for cells in reader:
+            if len(cells) > 1 or "".join(cells).strip():
+                yield reader.line_num, cells
+    except csv.Error as error:  # such as a cell of more than 131072 characters
+        raise ValueError(f"{source} is no CSV table: {error} in line {reader.line_num}") from error
