@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+from gymnasium.spaces import Box, MultiBinary
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from mixrl_env.checks import check_seed
+
 Envs = VectorEnv[Any, Any, Any]
+Config = TypeVar("Config")
 ProgressCallback = Callable[[int, dict[str, float]], None]
 """Called after every update with the inner trainings spent so far and the metrics that were logged."""
 
@@ -35,16 +39,46 @@ class Agent(Protocol):
         ...
 
 
+def settled(config: Config | None, kind: type[Config], seed: int) -> Config:
+    """The config of an agent, or the default one.
+
+    Raises:
+        ValueError: for a config of another kind, or a bad seed.
+    """
+    if not isinstance(config, kind | None):
+        raise ValueError(f"config must be None or of {kind.__name__}, got {config!r}")
+    check_seed(seed)
+    return kind() if config is None else config
+
+
+def check_rows(rows: npt.NDArray[np.float32], row_size: int) -> None:
+    """Raise a ValueError unless rows are observation rows (..., row_size) as an agent has learned on, and finite."""
+    if np.shape(rows)[-1:] != (row_size,):
+        raise ValueError(f"rows must have shape (..., {row_size}), as those that were learned on, got {np.shape(rows)}")
+    if not np.isfinite(rows).all():
+        raise ValueError("rows must be finite; some values are NaN or infinite")
+
+
 def as_vector_env(envs: Envs | gym.Env[Any, Any]) -> Envs:
     """The vector environment itself, or a single environment as a vector of one.
 
     Raises:
-        ValueError: if it does not autoreset in the same step: one-step episodes would waste every second training.
+        ValueError: if it is no environment, has other spaces than MixRL's, or does not autoreset in the same step: one-step
+            episodes would waste every second training.
     """
+    if not isinstance(envs, gym.Env | VectorEnv):
+        raise ValueError(f"agents learn on a Gymnasium environment or a vector of them, got {envs!r}")
     if isinstance(envs, gym.Env):
-        return SyncVectorEnv([partial(_itself, envs)], autoreset_mode=AutoresetMode.SAME_STEP)
+        envs = SyncVectorEnv([partial(_itself, envs)], autoreset_mode=AutoresetMode.SAME_STEP)
     if envs.metadata.get("autoreset_mode") is not AutoresetMode.SAME_STEP:
         raise ValueError("the vector environment must use AutoresetMode.SAME_STEP, since every episode is one step")
+    offered, masks = envs.single_observation_space, envs.single_action_space
+    rows = offered.shape[:1] if isinstance(offered, Box) and len(offered.shape) == 2 else None
+    if not isinstance(masks, MultiBinary) or masks.shape != rows:
+        raise ValueError(
+            f"agents need observations Box(B, row size) and actions MultiBinary(B), as MixRL environments have them; "
+            f"got {offered} and {masks}"
+        )
     return envs
 
 

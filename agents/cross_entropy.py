@@ -14,10 +14,11 @@ import numpy.typing as npt
 from scipy.special import logit
 from stable_baselines3.common.logger import Logger
 
-from agents.base import Envs, ProgressCallback, as_vector_env, step_once
+from agents.base import Envs, ProgressCallback, as_vector_env, check_rows, settled, step_once
 from agents.checkpoint import Checkpoints
 from agents.progress import update_metrics
 from agents.run import Run
+from mixrl_env.checks import check_types, check_whole
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -43,6 +44,7 @@ class CrossEntropyConfig:
     margin: float = 0.02
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.population < 2:
             raise ValueError(f"population must be at least 2, got {self.population}")
         if not 0 < self.elite < 1 or not 0 < self.step <= 1 or not 0 <= self.margin < 0.5:
@@ -64,10 +66,11 @@ class CrossEntropy:
     """
 
     def __init__(self, config: CrossEntropyConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = config or CrossEntropyConfig(), seed, logger
+        self.config, self.seed, self.logger = settled(config, CrossEntropyConfig, seed), seed, logger
         self.trainings = 0
         self._index: dict[bytes, int] = {}  # of every observation row that was offered
         self._p: FloatArray | None = None
+        self._row_size = 0
 
     def learn(
         self,
@@ -81,6 +84,7 @@ class CrossEntropy:
         Raises:
             ValueError: if the budget is below one population, or an episode has more than one step (T > 1).
         """
+        check_whole(num_trainings, "num_trainings")
         envs = as_vector_env(envs)
         config, m = self.config, envs.num_envs
         steps = -(-config.population // m)  # of the vector, for one population
@@ -93,6 +97,7 @@ class CrossEntropy:
         state, rows, self._p, offered, masks, rewards = run.start(
             state=state, rows=state[:0, 0], p=np.empty(0), offered=[], masks=[], rewards=[]
         )
+        self._row_size = state.shape[-1]
         self._index = {row.tobytes(): place for place, row in enumerate(rows)}
         self.trainings = run.done * m
         for update in range(run.done + 1, updates + 1):
@@ -146,6 +151,7 @@ class CrossEntropy:
         """
         if self._p is None:
             raise RuntimeError("call learn() before probabilities()")
+        check_rows(rows, self._row_size)
         flat = np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])
         index = np.array([self._index.get(row.tobytes(), -1) for row in flat], dtype=np.int64)
         return np.append(self._p, 0.5)[index].reshape(rows.shape[:-1])

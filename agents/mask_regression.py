@@ -20,11 +20,12 @@ from scipy.special import expit, ndtr
 from sklearn.linear_model import BayesianRidge
 from stable_baselines3.common.logger import Logger
 
-from agents.base import Envs, ProgressCallback, as_vector_env, step_once
+from agents.base import Envs, ProgressCallback, as_vector_env, settled, step_once
 from agents.checkpoint import Checkpoints
 from agents.progress import env_metrics
 from agents.random_features import FloatArray, RandomFeatures, random_policies
 from agents.run import Run
+from mixrl_env.checks import check_types, check_whole
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class MaskRegressionConfig:
     exploration: float = 2.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.num_features < 1:
             raise ValueError(f"num_features must be at least 1, got {self.num_features}")
         if not 0 <= self.exploration < np.inf:
@@ -63,7 +65,7 @@ class MaskRegression:
     """
 
     def __init__(self, config: MaskRegressionConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = config or MaskRegressionConfig(), seed, logger
+        self.config, self.seed, self.logger = settled(config, MaskRegressionConfig, seed), seed, logger
         self.trainings = 0
         self._rng = np.random.default_rng(seed)
         self._features: RandomFeatures | None = None
@@ -86,6 +88,7 @@ class MaskRegression:
             ValueError: if the budget is below one step of the vector, or below three trainings, or an episode has more than
                 one step (T > 1).
         """
+        check_whole(num_trainings, "num_trainings")
         envs = as_vector_env(envs)
         m = envs.num_envs
         if num_trainings < max(m, 3):

@@ -18,13 +18,14 @@ import torch
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from agents.base import Envs, ProgressCallback
+from agents.base import Envs, ProgressCallback, settled
 from agents.checkpoint import Checkpoints
 from agents.progress import update_metrics
 from agents.run import Run
 from agents.value_network import ValueNetwork
 from mixrl_env import MixingProblem
 from mixrl_env.backends import forward
+from mixrl_env.checks import check_types, check_whole
 from mixrl_env.regressor import initial_weights, resolve_device
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # of Adam, torch's defaults
@@ -56,6 +57,7 @@ class MetaGradientConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        check_types(self)
         if not 0 < self.learning_rate < np.inf:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         for name in ("unroll", "batch_size", "cost"):
@@ -77,7 +79,7 @@ class MetaGradient:
     """
 
     def __init__(self, config: MetaGradientConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = config or MetaGradientConfig(), seed, logger
+        self.config, self.seed, self.logger = settled(config, MetaGradientConfig, seed), seed, logger
         self.network: ValueNetwork | None = None
         self.trainings = 0
 
@@ -96,6 +98,7 @@ class MetaGradient:
         Raises:
             ValueError: if the environments are not MixRL's or train to an early stop, or the budget is below one stack.
         """
+        check_whole(num_trainings, "num_trainings")
         config, problem, m = self.config, _problem_of(envs), getattr(envs, "num_envs", 1)
         steps = problem.config.step_budget
         if steps is None:
@@ -213,7 +216,7 @@ class _SoftTraining:
 
 
 def _problem_of(envs: Envs | gym.Env[Any, Any]) -> MixingProblem:
-    problem = getattr(envs.unwrapped, "problem", None)
+    problem = getattr(getattr(envs, "unwrapped", None), "problem", None)
     if not isinstance(problem, MixingProblem):
         raise ValueError(
             "MetaGradient looks behind the environment: it needs a MixRL environment or mixrl_env.MixRLVectorEnv "

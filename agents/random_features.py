@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from agents.base import check_rows
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -26,6 +28,7 @@ class RandomFeatures:
 
     def __call__(self, rows: npt.NDArray[np.float32]) -> FloatArray:
         """Features (..., num_features + 1) of rows (..., row size)."""
+        check_rows(rows, len(self._mean))
         hidden = np.maximum((rows - self._mean) / self._scale @ self._w + self._b, 0)
         return np.concatenate([hidden, np.ones((*hidden.shape[:-1], 1))], axis=-1)
 

@@ -14,11 +14,12 @@ import numpy.typing as npt
 from scipy.special import expit
 from stable_baselines3.common.logger import Logger
 
-from agents.base import Envs, ProgressCallback, as_vector_env, step_once
+from agents.base import Envs, ProgressCallback, as_vector_env, settled, step_once
 from agents.checkpoint import Checkpoints
 from agents.progress import update_metrics
 from agents.random_features import FloatArray, RandomFeatures, random_policies
 from agents.run import Run
+from mixrl_env.checks import check_types, check_whole
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class RandomSearchConfig:
     exploration: float = 2.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.num_features < 1 or not 0 < self.exploration < np.inf:
             raise ValueError(
                 f"num_features must be at least 1 and exploration positive, got {self.num_features}, {self.exploration}"
@@ -56,7 +58,7 @@ class RandomSearch:
     """
 
     def __init__(self, config: RandomSearchConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = config or RandomSearchConfig(), seed, logger
+        self.config, self.seed, self.logger = settled(config, RandomSearchConfig, seed), seed, logger
         self.trainings = 0
         self._features: RandomFeatures | None = None
         self._best = np.empty(0)
@@ -73,6 +75,7 @@ class RandomSearch:
         Raises:
             ValueError: if the budget is below one step of the vector, or an episode has more than one step (T > 1).
         """
+        check_whole(num_trainings, "num_trainings")
         envs = as_vector_env(envs)
         m = envs.num_envs
         if num_trainings < m:

@@ -15,13 +15,14 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
 from torch.nn.utils import get_total_norm
 
-from agents.base import Envs, ProgressCallback, as_vector_env, step_once
+from agents.base import Envs, ProgressCallback, as_vector_env, settled, step_once
 from agents.checkpoint import Checkpoints
 from agents.critic import PooledCritic
 from agents.guards import center, guard
 from agents.progress import Progress, update_metrics
 from agents.run import Run
 from agents.value_network import HIDDEN_SIZES, ValueNetwork
+from mixrl_env.checks import check_types, check_whole
 from mixrl_env.regressor import resolve_device
 
 
@@ -71,14 +72,15 @@ class ReinforceConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.baseline not in ("moving_average", "leave_one_out"):
             raise ValueError(f"baseline must be 'moving_average' or 'leave_one_out', got {self.baseline!r}")
-        if self.window < 1 or not self.learning_rate > 0:
+        if self.window < 1 or not 0 < self.learning_rate < np.inf:
             raise ValueError(f"window must be at least 1 and learning_rate positive, got {self.window}, {self.learning_rate}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be None or at least 1, got {self.patience}")
         for name in ("entropy_bonus", "exploration_penalty", "weight_decay"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < np.inf:
                 raise ValueError(f"{name} must be 0 or above, got {getattr(self, name)}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average must lie in [0, 1), got {self.average}")
@@ -101,7 +103,7 @@ class Reinforce:
     """
 
     def __init__(self, config: ReinforceConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = config or ReinforceConfig(), seed, logger
+        self.config, self.seed, self.logger = settled(config, ReinforceConfig, seed), seed, logger
         self.network: ValueNetwork | None = None
         self.trainings, self.converged = 0, False
 
@@ -120,6 +122,7 @@ class Reinforce:
             ValueError: if the budget is below one update, there are too few trajectories to compare or to pair, or an
                 episode has more than one step (T > 1).
         """
+        check_whole(num_trainings, "num_trainings")
         envs = as_vector_env(envs)
         config, m = self.config, envs.num_envs
         if num_trainings < m:

@@ -24,10 +24,12 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from agents.base import Envs, ProgressCallback
+from agents.base import Envs, ProgressCallback, check_rows, settled
 from agents.progress import update_metrics
 from agents.row_policy import RowPolicy
 from agents.sb3_vec_env import SB3VecEnv
+from mixrl_env.checks import check_whole
+from mixrl_env.regressor import resolve_device
 
 DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -64,14 +66,17 @@ class SB3Config:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.algorithm not in DEFAULTS:
+        if not isinstance(self.settings, Mapping):
+            raise ValueError(f"settings must be a mapping of the algorithm's arguments, got {self.settings!r}")
+        if self.algorithm not in list(DEFAULTS):
             raise ValueError(f"algorithm must be one of {', '.join(DEFAULTS)}, got {self.algorithm!r}")
         if self.policy not in ("rows", "flat"):
             raise ValueError(f"policy must be 'rows' or 'flat', got {self.policy!r}")
         if taken := sorted({"policy", "env", "seed", "device", "verbose", "tensorboard_log"} & set(self.settings)):
             raise ValueError(f"{taken[0]} is no setting of the algorithm here: the agent chooses it")
-        if self.settings.get("n_steps", 1) < 1:
-            raise ValueError(f"n_steps must be at least 1, got {self.settings['n_steps']}")
+        check_whole(steps := self.settings.get("n_steps", 1), "n_steps")
+        if steps < 1:
+            raise ValueError(f"n_steps must be at least 1, got {steps}")
 
     def arguments(self, num_envs: int, num_trainings: int) -> dict[str, Any]:
         """What the algorithm is told on num_envs environments, m, with a budget of trainings.
@@ -104,7 +109,7 @@ class SB3Agent:
     """
 
     def __init__(self, config: SB3Config | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = config or SB3Config(), seed, logger
+        self.config, self.seed, self.logger = settled(config, SB3Config, seed), seed, logger
         self.model: OnPolicyAlgorithm | None = None
         self.trainings = 0
 
@@ -115,6 +120,7 @@ class SB3Agent:
             ValueError: if the budget is below one rollout, or the rollout is one training and advantages are normalised.
             ModuleNotFoundError: for TRPO without sb3-contrib.
         """
+        check_whole(num_trainings, "num_trainings")
         config, vec_env = self.config, SB3VecEnv(envs)
         arguments = config.arguments(vec_env.num_envs, num_trainings)
         rollout = arguments["n_steps"] * vec_env.num_envs
@@ -127,7 +133,7 @@ class SB3Agent:
                 RowPolicy if config.policy == "rows" else "MlpPolicy",
                 vec_env,
                 seed=self.seed,
-                device=config.device,
+                device=resolve_device(config.device),
                 **arguments,
             )
             self.model.set_logger(self.logger or Logger(None, []))
@@ -144,10 +150,11 @@ class SB3Agent:
         if self.model is None:
             raise RuntimeError("call learn() before probabilities()")
         policy = self.model.policy
-        if isinstance(policy, RowPolicy):
-            return policy.probabilities(rows)
         shape = policy.observation_space.shape
         assert shape is not None
+        if isinstance(policy, RowPolicy):
+            check_rows(rows, shape[-1])
+            return policy.probabilities(rows)
         if rows.shape[-2:] != shape:
             raise ValueError(
                 f"a flat policy sees whole batches: ask it for rows of shape (..., {shape[0]}, {shape[1]}), got {rows.shape}"

@@ -14,7 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from agents.base import check_rows
 from agents.files import write_bytes
+from mixrl_env.checks import check_count, check_sizes
 
 HIDDEN_SIZES = (256, 256, 100, 64)
 
@@ -32,6 +34,8 @@ class ValueNetwork(nn.Module):
         self, row_size: int, hidden_sizes: Sequence[int] = HIDDEN_SIZES, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
+        check_count(row_size, "row_size")
+        check_sizes(hidden_sizes, "hidden_sizes")
         self.row_size, self.hidden_sizes = row_size, tuple(hidden_sizes)
         layers: list[nn.Module] = []
         sizes = (row_size, *self.hidden_sizes, 1)
@@ -53,6 +57,7 @@ class ValueNetwork(nn.Module):
 
         A decided policy has logits whose sigmoids are all 1 in single precision; in double the best option is still told.
         """
+        check_rows(rows, self.row_size)
         with torch.no_grad():
             logits: Tensor = self(torch.as_tensor(rows, device=next(self.parameters()).device))
             return logits.double().cpu()
@@ -77,6 +82,8 @@ def load_value_network(path: Path) -> ValueNetwork:
             sizes = json.loads((stored.metadata() or {})["value_network"])
             network = ValueNetwork(sizes["row_size"], sizes["hidden_sizes"])
             network.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
-    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path} does not hold a value network: {error}") from error
+    if not all(bool(torch.isfinite(weight).all()) for weight in network.parameters()):
+        raise ValueError(f"{path} does not hold a value network: some weights are NaN or infinite")
     return network
