@@ -75,7 +75,8 @@ class MixingEstimator(BaseEstimator):
         if self.estimator is None:
             fit, most_pairs, together = networks(self._config), _MOST_PAIRS, _TOGETHER
         else:
-            self._clones().fit(x[:_TRIAL_ROWS], labels[:_TRIAL_ROWS])  # what it cannot fit is an error before the work
+            trial = self._clones().fit(x[:_TRIAL_ROWS], labels[:_TRIAL_ROWS])  # what it cannot do is an error before the work
+            self._clones().predict(trial, x[:_TRIAL_ROWS], labels.shape[1])
             fit, most_pairs, together = self._clones().judging(x, labels, self._scale), _FEW_PAIRS, 2
         told = self.verbose if callable(self.verbose) else _print if self.verbose else _say_nothing
         effort = Effort(self.trainings, self.time_budget, most_pairs, together)
@@ -116,8 +117,12 @@ class MixingEstimator(BaseEstimator):
             raise ValueError(f"time_budget must be None or a number of seconds above 0, got {budget!r}")
         if self.categorical not in ("refuse", "one_hot"):
             raise ValueError(f"categorical must be 'refuse' or 'one_hot', got {self.categorical!r}")
+        if not isinstance(self.verbose, bool) and not callable(self.verbose):
+            raise ValueError(f"verbose must be True, False or a function of a share and words, got {self.verbose!r}")
         if self.estimator is not None:
             clone(self.estimator)  # its error, if it is none, comes before the work
+            if not hasattr(self.estimator, "predict"):
+                raise ValueError(f"estimator must be a regressor with the methods fit and predict, got {self.estimator!r}")
 
     def _take(self, X: Any, y: Any) -> tuple[FloatArray, FloatArray]:
         """Features (n, d) and labels (n, e) to fit to."""

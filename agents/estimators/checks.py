@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils.validation import check_array
 
-from mixrl_env.data import FloatArray
+from mixrl_env.data import LARGEST, FloatArray
 from mixrl_env.datasets.own import as_numbers
 from mixrl_env.datasets.reading import check_once, from_0
 
@@ -28,7 +28,9 @@ def as_matrix(y: Any, name: str = "y") -> FloatArray:
         frame = pd.DataFrame(y).reset_index(drop=True)
         check_names(frame, name)
         return as_numbers(frame, name, from_0).to_numpy()
-    labels = as_floats(y, name, lambda: check_array(y, np.float64, ensure_2d=False, ensure_all_finite=False, input_name=name))
+    labels = as_floats(
+        y, name, lambda: check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name=name)
+    )
     return labels.reshape(len(labels), -1)
 
 
@@ -40,6 +42,8 @@ def as_floats(values: Any, name: str, check: Callable[[], FloatArray]) -> FloatA
         name: what messages call it.
         check: scikit-learn's check, which lets NaN and infinity pass.
     """
+    if (kind := np.asarray(values).dtype.kind) in "mM":
+        raise ValueError(f"{name} holds {'dates' if kind == 'M' else 'time spans'}: make numbers of them")
     try:
         checked = check()
     except ValueError:
@@ -54,6 +58,12 @@ def as_floats(values: Any, name: str, check: Callable[[], FloatArray]) -> FloatA
         raise ValueError(
             f"{name} contains {what} in row {bad[0][0]}{column} (from 0; the first of {len(bad)} in {len(checked)} rows): "
             "fill in or drop the rows or columns with such values"
+        )
+    beyond = np.argwhere(np.abs(checked) > LARGEST)
+    if len(beyond):
+        first, column = checked[tuple(beyond[0])], f", column {beyond[0][1]}" if checked.ndim > 1 else ""
+        raise ValueError(
+            f"{name} contains {first} in row {beyond[0][0]}{column} (from 0), beyond {LARGEST:g}: give it in another unit"
         )
     return checked
 

@@ -92,9 +92,19 @@ class Clones:
         own.set_params(**dict.fromkeys(unset, self.seed))
         return own.fit(self.as_input(x), labels[:, 0] if labels.shape[1] == 1 else labels)
 
-    def predict(self, fitted: Any, x: FloatArray) -> FloatArray:
-        """Labels (n, e) by a fitted clone."""
-        return np.asarray(fitted.predict(self.as_input(x)), dtype=np.float64).reshape(len(x), -1)
+    def predict(self, fitted: Any, x: FloatArray, targets: int) -> FloatArray:
+        """Labels (n, e) by a fitted clone.
+
+        Raises:
+            ValueError: if it predicts anything else.
+        """
+        predicted = np.asarray(fitted.predict(self.as_input(x)))
+        if predicted.dtype.kind not in "fiub" or predicted.reshape(len(predicted), -1).shape != (len(x), targets):
+            raise ValueError(
+                f"estimator must predict numbers of shape ({len(x)}, {targets}) for {len(x)} rows; {self.estimator!r} predicts "
+                f"{predicted.dtype} of shape {predicted.shape}"
+            )
+        return predicted.astype(np.float64).reshape(len(x), targets)
 
     def judging(self, x: FloatArray, labels: FloatArray, scale: Callable[[FloatArray], FloatArray]) -> Fit:
         """One clone after the other, so that only one is in memory.
@@ -110,6 +120,6 @@ class Clones:
                 yield partial(predict, self.fit(*with_mixed(x[fold.train], labels[fold.train], *each)))
 
         def predict(fitted: Any, x_val: FloatArray) -> FloatArray:
-            return scale(self.predict(fitted, x_val))
+            return scale(self.predict(fitted, x_val, labels.shape[1]))
 
         return fit

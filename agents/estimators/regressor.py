@@ -49,7 +49,7 @@ class MixRLRegressor(RegressorMixin, MixingEstimator):
         check_is_fitted(self)
         x = self._numbers(X, reset=False)
         if self.estimator_ is not None:
-            labels = self._clones().predict(self.estimator_, x)
+            labels = self._clones().predict(self.estimator_, x, len(self._y_scaler.scale_))
         else:
             members = [predict(x) for ways in self._found.members.values() for predict in ways]
             labels = np.asarray(self._y_scaler.inverse_transform(np.mean(members, axis=0)))
