@@ -17,15 +17,17 @@ from experiments.benchmark.learning import VARIANTS, read_learning, run_learning
 from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
 from experiments.comparison import Comparison
-from experiments.engines import EngineName, make_engine
+from experiments.engines import EngineName, check_engine, make_engine
+from experiments.figures import check_picture
 from experiments.idea import draw_idea
 from experiments.optics import bundle_indices, draw_reference, residuals_table
-from experiments.pages import draw_stored, fill_page, tables_of
+from experiments.pages import draw_stored, fill_pages, tables_of
 from experiments.progress import SweepProgress
 from experiments.report import folders_with_results, write_report
 from experiments.results import cell_folder
 from experiments.studies.agents import AGENTS
 from experiments.studies.cells import CellFolder
+from experiments.studies.checks import check_seeds
 from experiments.studies.kinds import COMPARE, as_toml, cell_study, keep_settings, read_toml
 from experiments.study import Study, read_study
 from experiments.sweep import Sweep, Work
@@ -52,8 +54,8 @@ def reproduce(
         out: folder of the results; runs/no2-PRESET if not given.
         workers: methods that run side by side and share the cores.
     """
-    if not splits or min(splits) < 0:
-        raise ValueError(f"--splits takes at least one seed of 0 or above, got {splits}")
+    check_seeds("--splits", splits)
+    check_engine("processes", workers)
     folder = out or Path("runs") / f"no2-{preset}"
     _compute([Comparison(Study.of_preset(preset, splits), folder, _command())], workers=workers)
 
@@ -80,6 +82,12 @@ def sweep(
         address: of the Ray cluster; if not given $RAY_ADDRESS, one that runs on this machine, or one started for the sweep.
         time_limit: minutes that a cell may take; the tables print TLE for methods that take longer.
     """
+    if not files:
+        raise ValueError("name at least one study, such as experiments/studies/no2-default.toml")
+    for number, path in enumerate(files):
+        if path.stem in (other.stem for other in files[:number]):
+            raise ValueError(f"two studies are called {path.stem} and would share the folder {out / path.stem}: rename one")
+    check_engine(engine, workers, address, time_limit)
     read = [(path, read_toml(path)) for path in files]  # all of them first: a bad file is told before any work starts
     studies = [read_study(path, told) if told["kind"] == COMPARE else cell_study(str(path), told) for path, told in read]
     works: list[Work] = []
@@ -116,6 +124,7 @@ def compare(
     """
     told = {"kind": "agents", "dataset": dataset, "agents": [*agents], "splits": [*splits], "trainings": trainings}
     study = cell_study("compare", told)
+    check_engine("processes", workers)
     keep_settings("the command", told, as_toml(told), out)
     _compute([CellFolder(study, out)], workers)
 
@@ -202,8 +211,10 @@ def pages(files: Annotated[tuple[Path, ...], tyro.conf.Positional]) -> None:
     Args:
         files: such as README.md docs/*.md.
     """
-    for path in files:
-        print(f"{path}: {'written' if fill_page(path) else 'up to date'}")
+    if not files:
+        raise ValueError("name at least one page, such as README.md")
+    for path, written in zip(files, fill_pages(files), strict=True):
+        print(f"{path}: {'written' if written else 'up to date'}")
 
 
 def report(
@@ -241,6 +252,7 @@ def benchmark(
         show: measure nothing, show what is stored.
         markdown: print Markdown, as docs/performance.md holds it.
     """
+    check_seeds("--splits", splits)
     console, command = Console(), _command()
     with console.status("") as status:
         for part in () if show else parts:
@@ -262,6 +274,7 @@ def idea(out: Path = Path("docs/idea.png")) -> None:
     Args:
         out: the picture to write.
     """
+    check_picture(out)
     print(draw_idea(out))
 
 
@@ -272,6 +285,7 @@ def optics(out: Path = Path("docs/thin_film.png"), bundle: bool = False) -> None
         out: the picture to write.
         bundle: first write the chosen refractive indices anew into mixrl_env/datasets/thin_film_indices.csv.
     """
+    check_picture(out)
     if bundle:
         print(bundle_indices())
     print(to_markdown(residuals_table()))

@@ -65,6 +65,8 @@ def augment(
     began, console = time.monotonic(), Console()
     if budget is not None and not 0 < budget < math.inf:
         raise ValueError(f"--budget must be a number of seconds above 0, or None, got {budget}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--seed must lie between 0 and 2**32 - 1, got {seed}")
     table = read_file(path)
     features, labels = _checked(table, targets, one_hot)
     files = _files(path, out)

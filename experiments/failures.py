@@ -10,7 +10,7 @@ import pandas as pd
 
 from experiments.claims import files_lock
 from experiments.engines.base import Outcome, Task
-from experiments.results import write_csv
+from experiments.results import read_stored, write_csv
 
 FAILURES_FILE = "failures.csv"
 TLE = "TLE"
@@ -33,10 +33,14 @@ COLUMNS = (
 
 
 def read_failures(folder: Path) -> pd.DataFrame:
-    """The recorded cells of a results folder, one row each, all columns text; none if there is no such file."""
+    """The recorded cells of a results folder, one row each, all columns text; none if there is no such file.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
     path = folder / FAILURES_FILE
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        return read_stored(path, COLUMNS, dtype=str, keep_default_na=False)
     except FileNotFoundError:  # asking before would not do: another sweep may remove it meanwhile
         return pd.DataFrame(columns=list(COLUMNS))
 

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.curves import draw_curve, varied
-from experiments.results import cell_folder, read_results, slug, stored_table
+from experiments.results import cell_folder, read_results, read_stored, slug, stored_table
 from experiments.statistics import BASELINE, paired_difference
 from experiments.style import BLUE, GREY, ORANGE
 from experiments.tables import read_curve
@@ -138,7 +138,7 @@ def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | No
     path = next((path for path in (cell / "plan.csv", cell / slug("MixRL") / "plan.csv") if path.exists()), None)
     if path is None:
         return None
-    plan = pd.read_csv(path)
+    plan = read_stored(path, ("policy", "space", "k"))
     return plan[plan["policy"] == plan["policy"].iloc[-1]] if len(plan) else plan
 
 
@@ -153,6 +153,14 @@ def draw_differences(axes: Axes, differences: Mapping[str, npt.ArrayLike]) -> No
     axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(differences)), differences)
     axes.yaxis.set_inverted(True)
+
+
+def check_picture(path: Path) -> None:
+    """Raise a ValueError, before the work, unless a figure can be written to the path that --out names."""
+    if path.suffix not in (".png", ".svg", ".pdf"):
+        raise ValueError(f"--out must end in .png, .svg or .pdf, got {path}")
+    if path.is_dir():
+        raise ValueError(f"--out is a folder: {path}")
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ COLUMNS = (
     "settings",
 )
 """seconds is the wall time of the whole method on that split, final trainings included; settings is JSON."""
+NUMBERS = COLUMNS[2:12]
+"""The columns that hold numbers: split_seed to seconds."""
 CELL = ("dataset", "method", "split_seed")
 """The columns that name a cell within a study."""
 
@@ -115,15 +117,54 @@ def read_results(folder: Path) -> pd.DataFrame:
     """The stored rows of a study.
 
     Raises:
-        ValueError: if there is no such file, or it lacks a column.
+        ValueError: if there is no such file, it has no rows or lacks a column, or a value is not what is stored there.
     """
     path = folder / "results.csv"
     if not path.exists():
         raise ValueError(f"there are no results in {folder}: {path} does not exist")
-    frame = pd.read_csv(path, keep_default_na=False, dtype={"version": str, "choice": str})
-    missing = [column for column in COLUMNS if column not in frame]
+    texts = dict.fromkeys(set(COLUMNS) - set(NUMBERS), str)  # a table of the user's own may be called 2020
+    frame = read_stored(path, COLUMNS, keep_default_na=False, dtype=texts)
+    if frame.empty:
+        raise ValueError(f"there are no results in {folder}: {path} has no rows")
+    for column in NUMBERS:
+        bad = pd.to_numeric(frame[column], errors="coerce").isna().to_numpy()
+        if bad.any():
+            row = int(bad.argmax())
+            raise ValueError(
+                f"{path} is damaged: {str(frame[column][row])!r} in row {row} (from 0), column '{column}', is no number"
+            )
+    for settings in frame["settings"].unique():
+        _check_settings(settings, path)
+    return frame
+
+
+def _check_settings(settings: str, path: Path) -> None:
+    try:
+        told = json.loads(settings)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged: the settings {settings[:40]!r} are no JSON ({error})") from error
+    if not isinstance(told, dict) or not isinstance(told.get("table", {}), dict):
+        raise ValueError(f"{path} is damaged: {settings[:40]!r} are no settings of a method")
+
+
+def read_stored(path: Path, columns: Sequence[str] = (), **options: Any) -> pd.DataFrame:
+    """A CSV file that was stored, as pandas reads it.
+
+    Args:
+        path: of the file.
+        columns: those that it must have.
+        **options: of `pandas.read_csv`.
+
+    Raises:
+        ValueError: naming the file, if it is no CSV table or lacks a column.
+    """
+    try:
+        frame: pd.DataFrame = pd.read_csv(path, **options)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged, it is no CSV table: {str(error).strip()}") from error
+    missing = [column for column in columns if column not in frame]
     if missing:
-        raise ValueError(f"{path} is not a result table: it lacks the columns {', '.join(missing)}")
+        raise ValueError(f"{path} is not a table that was stored here: it lacks the columns {', '.join(missing)}")
     return frame
 
 

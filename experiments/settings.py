@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from agents import MaskRegressionConfig, ReinforceConfig
 from experiments.own_table import OwnTable
-from mixrl_env import RegressionData, RegressorConfig, load_dataset
+from mixrl_env import ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.augmentation import Rule
 from mixrl_env.mixing import MixRatio
 from mixrl_env.neighbors import DEFAULT_OPTIONS, check_options
 from mixrl_env.observation import DEFAULT_PARTS
+from mixrl_env.registration import PAPER_SETTINGS
 
 AgentName = Literal["reinforce", "mask_regression", "none"]
 PlanKind = Literal["most_probable", "sampled"]
@@ -99,6 +101,19 @@ class Settings:
                 raise ValueError(f"{name} must be left out or a whole number of at least 1, got {value!r}")
         if not isinstance(self.held_back, int | float) or not 0 <= self.held_back < 1:
             raise ValueError(f"held_back must lie in [0, 1), got {self.held_back!r}")
+        if self.env_id not in ("MixRL-v0", *PAPER_SETTINGS):
+            raise ValueError(f"env_id must be one of MixRL-v0, {', '.join(PAPER_SETTINGS)}, got {self.env_id!r}")
+        for name, kind in (("reinforce", ReinforceConfig), ("mask_regression", MaskRegressionConfig), ("mixrl_name", str)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(
+                    f"{name} must be a {'text' if kind is str else 'table of settings'}, got {getattr(self, name)!r}"
+                )
+        # What depends on the data besides, such as the largest k, is checked where the data are.
+        ProblemConfig.from_settings(
+            {name: value for name, value in self.env_settings().items() if name not in ("data", "options")}
+        )
+        if self.options is not None:
+            check_options(self.options, sys.maxsize)
         if self.folds > 1 and self.agent != "mask_regression":
             raise ValueError("folds > 1 needs agent = 'mask_regression', which can learn on one environment after the other")
         if not isinstance(self.table, OwnTable | None):
@@ -168,7 +183,7 @@ def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         if isinstance(new.get(name), Mapping):
             new[name] = _replace(getattr(settings, name) or default, new[name], f"{name}.")
     for name in ("observe", "options"):
-        if name in new:
+        if isinstance(new.get(name), list):
             new[name] = tuple(tuple(one) if isinstance(one, list) else one for one in new[name])
     replaced: Settings = _replace(settings, new, "")
     return replaced

@@ -11,7 +11,7 @@ from typing import Any
 from experiments.methods import BASELINES, REFERENCES
 from experiments.own_table import OwnTable, own_tables
 from experiments.settings import PRESETS, Settings, with_changes
-from experiments.studies.checks import check_names, check_seeds
+from experiments.studies.checks import check_names, check_seeds, check_table
 from mixrl_env.datasets import dataset_names
 
 _KEYS = ("kind", "preset", "datasets", "splits", "baselines", "settings", "variants", "tables")
@@ -76,6 +76,8 @@ def _parsed(path: Path, told: Mapping[str, Any]) -> Study:
     check_names("preset", [preset], list(PRESETS))
     check_names("baseline", baselines, list(REFERENCES))
     check_seeds("splits", splits)
+    for name in ("settings", "variants"):
+        check_table(name, told.get(name, {}))
     base = with_changes(PRESETS[preset], told.get("settings", {}))
     tables = own_tables(told.get("tables", {}), path.parent)
     datasets = (list(tables) or [base.dataset]) if datasets is None else datasets
@@ -84,6 +86,7 @@ def _parsed(path: Path, told: Mapping[str, Any]) -> Study:
     for variant, changes in told.get("variants", {base.mixrl_name: {}}).items():
         if variant in REFERENCES:
             raise ValueError(f"a variant cannot be called {variant!r}, which is a baseline")
+        check_table(f"the variant {variant!r}", changes)
         methods[variant] = replace(with_changes(base, changes), mixrl_name=variant)
     study = Study(path.stem, tuple(datasets), tuple(splits), methods, tables)
     for dataset, method in product(tables, methods):

@@ -16,7 +16,7 @@ from experiments.across import across_tables
 from experiments.failures import TLE, methods_beyond_time
 from experiments.methods import REFERENCES
 from experiments.paper import PUBLISHED
-from experiments.results import cell_folder, read_results, stored_table
+from experiments.results import cell_folder, read_results, read_stored, stored_table
 from experiments.statistics import BASELINE, Difference, bootstrap_interval, paired_difference
 
 _LEARNING_SHARE = 10  # the first and the last tenth of a run's updates are compared
@@ -206,7 +206,7 @@ def learning_table(folder: Path, results: pd.DataFrame) -> pd.DataFrame:
 def read_curve(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
     """The learning curve of REINFORCE on a split, or None if there is none: a regression on masks learns at the very end."""
     path = cell_folder(folder, dataset, split_seed) / "progress.csv"
-    curve = pd.read_csv(path) if path.exists() else pd.DataFrame()
+    curve = read_stored(path) if path.exists() else pd.DataFrame()
     return curve if "policy/entropy" in curve else None
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from experiments.own_table import OwnTable
-from experiments.results import ResultStore, read_results
+from experiments.results import NUMBERS, ResultStore, read_results
 from experiments.settings import PRESETS, Settings, with_changes
 from experiments.studies.kinds import read_toml
 from experiments.study import Study, read_study
@@ -356,10 +356,10 @@ def test_settings_of_other_datasets_are_told_as_before_there_were_tables() -> No
 def test_a_table_may_be_added_to_stored_results_but_not_another_of_its_name(tmp_path: Path) -> None:
     written(tmp_path, GOOD)
     plain = read(toml(tmp_path, 'preset = "smoke"\ndatasets = ["no2"]'))
-    ResultStore(tmp_path / "out", plain, "").add([{"dataset": "no2", "method": "MixRL", "split_seed": 0}])
+    ResultStore(tmp_path / "out", plain, "").add([{**dict.fromkeys(NUMBERS, 0), "dataset": "no2", "method": "MixRL"}])
     both = read(toml(tmp_path, 'datasets = ["no2", "mine"]' + SMALL))
     store = ResultStore(tmp_path / "out", both, "")
-    store.add([{"dataset": "mine", "method": "MixRL", "split_seed": 0}])
+    store.add([{**dict.fromkeys(NUMBERS, 0), "dataset": "mine", "method": "MixRL"}])
     stored = read_results(tmp_path / "out").set_index("dataset")["settings"]
     assert stored["no2"] == json.dumps(PRESETS["smoke"].as_dict())
     assert stored["mine"] == json.dumps(both.settings_on("mine", "MixRL").as_dict())
@@ -373,6 +373,13 @@ def test_a_table_may_be_added_to_stored_results_but_not_another_of_its_name(tmp_
     written(tmp_path, GOOD + "1,2,3\n")
     with pytest.raises(ValueError, match="another sha256 of the table 'mine'"):
         ResultStore(tmp_path / "out", read(toml(tmp_path, SMALL + '[variants."other name"]')), "")
+
+
+def test_a_table_may_be_called_by_a_number(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    store = ResultStore(tmp_path / "out", read(toml(tmp_path, SMALL.replace("mine", "2020"))), "")
+    store.add([{**dict.fromkeys(NUMBERS, 0), "dataset": "2020", "method": "MixRL"}])
+    assert store.done() == {("2020", "MixRL", 0)}
 
 
 def test_a_file_that_changes_while_a_study_runs_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from agents import Reinforce, ReinforceConfig
-from experiments.results import slug, write_csv
+from experiments.results import read_stored, slug, write_csv
 from experiments.settings import PRESETS, Settings
 from experiments.statistics import paired_difference
 from mixrl_env import MixRLVectorEnv, fit_regressors
@@ -22,6 +22,7 @@ CHECKPOINTS = (96, 256, 512, 1024, 1536)
 """Inner trainings after which the plan is judged; whole updates of m = 16, and 512 is a third of the last."""
 BUDGETS = {"Algorithm 1": 512}
 """Last checkpoint of variants that do not go to the end: a reward of Algorithm 1 takes ten times the steps of the others'."""
+_STORED = ("variant", "split_seed", "trainings", "val_rmse")
 _THRESHOLDS = 5
 _FINAL_TRAININGS = 3
 _STREAM = 5  # apart from the random numbers of learning and of the choice of the threshold
@@ -58,9 +59,13 @@ def run_learning(folder: Path, variants: Sequence[str], splits: Sequence[int], r
 
 
 def read_learning(folder: Path) -> pd.DataFrame:
-    """All stored checkpoints: variant, split_seed, trainings, val_rmse, sampled_val_rmse, p_mean, num_rows, seconds."""
+    """All stored checkpoints: variant, split_seed, trainings, val_rmse, sampled_val_rmse, p_mean, num_rows, seconds.
+
+    Raises:
+        ValueError: if a file is damaged.
+    """
     paths = sorted((folder / "learning").glob("*.csv"))
-    return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True) if paths else pd.DataFrame()
+    return pd.concat([read_stored(path, _STORED) for path in paths], ignore_index=True) if paths else pd.DataFrame()
 
 
 def learning_table(stored: pd.DataFrame) -> pd.DataFrame:

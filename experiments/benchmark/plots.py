@@ -24,15 +24,14 @@ _LABELS = {
 
 def draw_benchmark(tables: Mapping[str, pd.DataFrame], learning: pd.DataFrame, out: Path) -> list[Path]:
     """Draw what is stored; returns the files written."""
-    out.mkdir(parents=True, exist_ok=True)
-    written = []
+    figures = {}  # all of them before any is written
     if "throughput" in tables:
-        written.append(save_figure(_throughput(tables["throughput"]), out / "throughput.png"))
+        figures["throughput"] = _throughput(tables["throughput"])
     if "step_cost" in tables:
-        written.append(save_figure(_step_cost(tables["step_cost"]), out / "step_cost.png"))
+        figures["step_cost"] = _step_cost(tables["step_cost"])
     if len(learning):
-        written.append(save_figure(_learning(learning), out / "learning.png"))
-    return written
+        figures["learning"] = _learning(learning)
+    return [save_figure(figure, out / f"{name}.png") for name, figure in figures.items()]
 
 
 def _throughput(table: pd.DataFrame) -> Figure:

@@ -14,7 +14,7 @@ from experiments.benchmark.overhead import around_training, training_profile, wa
 from experiments.benchmark.scale import neighbor_table, step_cost
 from experiments.benchmark.throughput import cuda_throughput, throughput
 from experiments.benchmark.timing import machine
-from experiments.results import write_csv
+from experiments.results import read_stored, write_csv
 
 Part = Literal["throughput", "overhead", "scale", "cuda", "learning"]
 Report = Callable[[str], None]
@@ -45,8 +45,26 @@ def measure(part: str, folder: Path, command: str, report: Report) -> None:
 
 
 def stored_tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """What is stored of each measurement, by its name in TITLES; those never run are left out."""
-    return {name: pd.read_csv(folder / f"{name}.csv") for name in TITLES if (folder / f"{name}.csv").exists()}
+    """What is stored of each measurement, by its name in TITLES; those never run are left out.
+
+    Raises:
+        ValueError: if a file is damaged.
+    """
+    paths = {name: folder / f"{name}.csv" for name in TITLES}
+    tables = {name: read_stored(path, ("machine", "command")) for name, path in paths.items() if path.exists()}
+    for name, table in tables.items():
+        for told in table["machine"].unique():
+            _check_machine(told, paths[name])
+    return tables
+
+
+def _check_machine(told: object, path: Path) -> None:
+    try:
+        good = isinstance(json.loads(str(told)), dict)
+    except json.JSONDecodeError:
+        good = False
+    if not good:
+        raise ValueError(f"{path} is damaged: {told!r} in column 'machine' describes none")
 
 
 def is_benchmark(folder: Path) -> bool:

@@ -10,6 +10,18 @@ from experiments.engines.processes import Processes, num_cores
 EngineName = Literal["processes", "ray"]
 
 
+def check_engine(
+    name: EngineName, workers: int | None = None, address: str | None = None, time_limit: float | None = None
+) -> None:
+    """Raise a ValueError for what `make_engine` refuses, before anything is started; here time_limit is in minutes."""
+    if workers is not None and workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers}")
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(f"--time-limit must be above 0 minutes, got {time_limit:g}")
+    if name == "processes" and address is not None:
+        raise ValueError("--address is for --engine ray")
+
+
 def make_engine(
     name: EngineName, workers: int | None = None, address: str | None = None, time_limit: float | None = None
 ) -> Engine:
@@ -24,17 +36,12 @@ def make_engine(
     Raises:
         ValueError: for a bad value, or where Ray is missing or does not answer.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f"--workers must be at least 1, got {workers}")
-    if time_limit is not None and not time_limit > 0:
-        raise ValueError(f"--time-limit must be above 0 minutes, got {time_limit / 60:g}")
+    check_engine(name, workers, address, None if time_limit is None else time_limit / 60)
     if name == "processes":
-        if address is not None:
-            raise ValueError("--address is for --engine ray")
         return Processes(workers or num_cores(), time_limit)
     from experiments.engines.ray_cluster import RayCluster  # Ray is an optional extra
 
     return RayCluster(address, workers, time_limit)
 
 
-__all__ = ["Engine", "EngineName", "Failure", "Outcome", "Task", "Update", "make_engine", "num_cores"]
+__all__ = ["Engine", "EngineName", "Failure", "Outcome", "Task", "Update", "check_engine", "make_engine", "num_cores"]

@@ -11,7 +11,7 @@ import pandas as pd
 
 from experiments.engines.base import Outcome, Report, Row, Task
 from experiments.failures import FAILURES_FILE
-from experiments.results import write_csv
+from experiments.results import read_stored, write_csv
 
 __all__ = ["CellFolder", "CellStudy", "Row", "cell_files", "read_cells"]
 
@@ -74,9 +74,9 @@ def read_cells(folder: Path) -> pd.DataFrame:
     """The rows of all stored cells.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or a file is damaged.
     """
     paths = cell_files(folder)
     if not paths:
         raise ValueError(f"there are no results in {folder}")
-    return pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    return pd.concat([read_stored(path) for path in paths], ignore_index=True)

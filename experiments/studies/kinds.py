@@ -109,8 +109,16 @@ def cell_study(source: str, told: dict[str, Any]) -> CellStudy:
             elif key == "regressor":
                 if not isinstance(value, dict):
                     raise ValueError(f"regressor must be a table of settings, got {value!r}")
-            elif not all(isinstance(v, int) and v > 0 for v in (value if isinstance(value, tuple) else [value])):
-                raise ValueError(f"{key} must be whole numbers of at least 1, got {value!r}")
+            else:
+                _check_counts(key, value, several=isinstance(getattr(kind, key), tuple))
         return kind(**settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{source}: {error}") from error
+
+
+def _check_counts(key: str, value: object, several: bool) -> None:
+    if isinstance(value, tuple) is not several or value == ():
+        raise ValueError(f"{key} must be a {'list of whole numbers' if several else 'whole number'}, got {value!r}")
+    counts = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(count, int) and not isinstance(count, bool) and count > 0 for count in counts):
+        raise ValueError(f"{key} must be whole numbers of at least 1, got {value!r}")
