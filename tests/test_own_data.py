@@ -377,7 +377,7 @@ def test_a_table_may_be_added_to_stored_results_but_not_another_of_its_name(tmp_
 
 def test_a_table_may_be_called_by_a_number(tmp_path: Path) -> None:
     written(tmp_path, GOOD)
-    store = ResultStore(tmp_path / "out", read(toml(tmp_path, SMALL.replace("mine", "2020"))), "")
+    store = ResultStore(tmp_path / "out", read(toml(tmp_path, SMALL.replace("tables.mine", "tables.2020"))), "")
     store.add([{**dict.fromkeys(NUMBERS, 0), "dataset": "2020", "method": "MixRL"}])
     assert store.done() == {("2020", "MixRL", 0)}
 
