@@ -11,6 +11,7 @@ import pandas as pd
 
 from agents.files import write_bytes
 from experiments.claims import files_lock
+from experiments.digests import check_kept, write_kept
 from experiments.study import Study
 from mixrl_env import __version__
 
@@ -110,7 +111,7 @@ class ResultStore:
                 new = pd.concat([stored, new], ignore_index=True)
             cells = new[list(CELL)].itertuples(index=False, name=None)
             place = pd.Series([self._order.get(cell, -1) for cell in cells])  # what we do not compute stays on top
-            write_csv(new.iloc[place.argsort(kind="stable")], self.path)
+            write_kept(new.iloc[place.argsort(kind="stable")].to_csv(index=False).encode(), self.path)
 
 
 def read_results(folder: Path) -> pd.DataFrame:
@@ -156,8 +157,10 @@ def read_stored(path: Path, columns: Sequence[str] = (), **options: Any) -> pd.D
         **options: of `pandas.read_csv`.
 
     Raises:
-        ValueError: naming the file, if it is no CSV table or lacks a column.
+        ValueError: naming the file, if it is no CSV table, lacks a column, or is not as it was stored.
     """
+    if path.exists():
+        check_kept(path)
     try:
         frame: pd.DataFrame = pd.read_csv(path, **options)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:

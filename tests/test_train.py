@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from agents import Checkpoints
 from experiments.__main__ import main
 from experiments.train import train
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["experiments.train"])
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+PROCESSES = multiprocessing.get_context("fork")  # in no time
 COMMAND = {"agent": "REINFORCE", "preset": "smoke", "trainings": 6 * 16, "every": 1}
 
 
@@ -35,6 +36,7 @@ def run(out: Path, prepare: Callable[[], Any] = dict, **changes: Any) -> Any:
 
 def work(prepare: Callable[[], Any], arguments: dict[str, Any]) -> None:
     prepare()
+    warnings.simplefilter("default")  # a broken checkpoint is one, and the parent makes errors of them
     try:
         train(**arguments)
     except OSError as error:  # which the command line makes one line of

@@ -9,9 +9,11 @@ from typing import Protocol
 
 import pandas as pd
 
+from experiments.claims import files_lock
+from experiments.digests import check_kept, write_kept
 from experiments.engines.base import Outcome, Report, Row, Task
 from experiments.failures import FAILURES_FILE
-from experiments.results import read_stored, write_csv
+from experiments.results import read_stored
 
 __all__ = ["CellFolder", "CellStudy", "Row", "cell_files", "read_cells"]
 
@@ -50,12 +52,20 @@ class CellFolder:
         self.tasks = tuple(Task(name, partial(_without_files, compute)) for name, compute in study.cells())
 
     def missing(self) -> list[Task]:
-        """Tasks whose rows are not stored."""
-        return [task for task in self.tasks if not self._path(task).exists()]
+        """Tasks whose rows are not stored.
+
+        Raises:
+            ValueError: if a stored file is damaged.
+        """
+        missing = [task for task in self.tasks if not self._path(task).exists()]
+        for task in set(self.tasks) - set(missing):
+            check_kept(self._path(task))
+        return missing
 
     def keep(self, task: Task, outcome: Outcome) -> None:
         """Store the rows of a cell."""
-        write_csv(pd.DataFrame(outcome.rows), self._path(task))
+        with files_lock(self.folder):
+            write_kept(pd.DataFrame(outcome.rows).to_csv(index=False).encode(), self._path(task))
 
     def _path(self, task: Task) -> Path:
         return self.folder / f"{task.name}.csv"

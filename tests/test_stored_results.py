@@ -1,0 +1,145 @@
+"""Stored results of sweeps: writers that are killed leave the old or the new file, and damage of one bit is told."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from experiments.engines.base import Outcome, Row
+from experiments.evaluation import FinalScore
+from experiments.results import read_results
+from experiments.studies.cells import CellFolder, read_cells
+from tests.test_experiments import run
+from tests.test_sweep import comparison, start, write
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+PROCESSES = multiprocessing.get_context("fork")  # in no time; the children write files and die
+
+
+class Squares:
+    """Three cells."""
+
+    def cells(self) -> list[tuple[str, Callable[[], list[Row]]]]:
+        return [(f"cell{number}", partial(square, number)) for number in range(3)]
+
+    tables = draw = None
+
+
+def square(number: int) -> list[Row]:
+    return [{"number": number, "square": number**2}]
+
+
+def store(folder: Path, kind: str, dies_at: int) -> None:
+    """What a sweep does with the outcomes of its cells; the process dies when it writes for the dies_at-th time."""
+    left, fsync = iter(range(dies_at, -1, -1)), os.fsync
+
+    def die(file: int) -> None:
+        if next(left) > 0:
+            return fsync(file)
+        os.ftruncate(file, os.fstat(file).st_size // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if dies_at >= 0:
+        os.fsync = die
+    work: Any = CellFolder(Squares(), folder) if kind == "cells" else comparison(folder)  # type: ignore[arg-type]
+    for task in work.missing():
+        if kind == "cells":
+            rows = task.compute(folder, print)
+        else:
+            name = {"dataset": task.dataset, "method": task.method, "split_seed": int(task.split_seed)}
+            scores = dict.fromkeys(FinalScore.__dataclass_fields__, 0.5) | {"num_rows": 9, "trainings": 0, "seconds": 1.0}
+            rows = [{**name, **scores, "seed": seed, "choice": "x"} for seed in range(2)]
+        work.keep(task, Outcome(rows))
+    assert not work.missing()
+
+
+def stored(folder: Path, kind: str) -> pd.DataFrame:
+    return read_cells(folder) if kind == "cells" else read_results(folder)
+
+
+@pytest.mark.parametrize("kind", ["cells", "comparison"])
+def test_killed_at_every_write(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "undisturbed").mkdir()
+    store(tmp_path / "undisturbed", kind, -1)
+    deaths = 0
+    for dies_at in range(100):
+        folder = tmp_path / str(dies_at)
+        folder.mkdir()
+        process = PROCESSES.Process(target=store, args=(folder, kind, dies_at))
+        process.start()
+        process.join()
+        if process.exitcode == 0:
+            break
+        deaths += 1
+        assert process.exitcode == -signal.SIGKILL
+        store(folder, kind, -1)
+        pd.testing.assert_frame_equal(stored(folder, kind), stored(tmp_path / "undisturbed", kind))
+    assert deaths >= 9  # three writes a cell
+
+
+@pytest.mark.parametrize("kind", ["cells", "comparison"])
+def test_damage_is_told(kind: str, tmp_path: Path) -> None:
+    """One bit or the end of a file; a table is then never read, and a list of digests tells, or says as much as before."""
+    store(tmp_path, kind, -1)
+    whole, rng = stored(tmp_path, kind), random.Random(0)
+    for path in [path for path in tmp_path.iterdir() if path.is_file() and path.suffix != ".toml"]:
+        content = path.read_bytes()
+        for at in rng.sample(range(len(content)), min(60, len(content))):
+            for bad in (content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :], content[:at]):
+                path.write_bytes(bad)
+                try:
+                    table = stored(tmp_path, kind)
+                except ValueError as error:
+                    table, message = None, str(error)
+                if table is None:
+                    assert "is damaged, it is not as it was stored: put back a copy" in message
+                else:
+                    assert path.name == "SHA256SUMS"
+                    pd.testing.assert_frame_equal(table, whole)
+                assert path.read_bytes() == bad  # nobody touches it
+        path.write_bytes(content)
+
+
+def test_sum_file_is_that_of_sha256sum(tmp_path: Path) -> None:
+    store(tmp_path, "cells", -1)
+    done = subprocess.run(["sha256sum", "--check", "SHA256SUMS"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [f"cell{number}.csv: OK" for number in range(3)]
+
+
+def test_a_damaged_file_on_the_command_line(tmp_path: Path) -> None:
+    store(tmp_path, "comparison", -1)
+    path = tmp_path / "results.csv"
+    path.write_text(path.read_text().replace("0.5", "0.4", 1))
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    for verb in ("tables", "figures"):
+        done = run(verb, tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"error: {path} is damaged, it is not as it was stored")
+        assert done.stderr.count("\n") == 1
+    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
+def test_sweeps_killed_at_random_moments(tmp_path: Path) -> None:
+    """For real, workers and all; the last sweep computes what is missing."""
+    path, rng = write(tmp_path), random.Random(0)
+    assert run("sweep", path, "--out", tmp_path / "undisturbed").returncode == 0
+    for _ in range(3):
+        process = start(path, "--out", tmp_path / "killed", "--workers", 1)
+        try:
+            process.wait(rng.uniform(2, 12))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+    assert run("sweep", path, "--out", tmp_path / "killed").returncode == 0
+    both = [read_results(tmp_path / which / "mine").drop(columns=["seconds", "command"]) for which in ("undisturbed", "killed")]
+    pd.testing.assert_frame_equal(*both)
