@@ -38,7 +38,7 @@ class Checkpoints:
         ValueError: if every is below 1.
     """
 
-    folder: Path
+    folder: Path | str
     every: int = 20
     resume: bool = False
 
@@ -48,7 +48,7 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """The checkpoints that are stored, the newest first."""
-        return sorted(self.folder.glob(_NAME.format(0).replace("0" * 8, "[0-9]" * 8)), reverse=True)
+        return sorted(Path(self.folder).glob(_NAME.format(0).replace("0" * 8, "[0-9]" * 8)), reverse=True)
 
     def newest(self) -> State | None:
         """The newest whole state; None if there is no checkpoint. A broken one before it is a warning.
@@ -75,10 +75,11 @@ class Checkpoints:
 
     def save(self, update: int, state: State) -> None:
         """Store the state after an update, and remove all but the last two, and what processes that were killed have left."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.glob("checkpoint-*.partial"):
+        folder = Path(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("checkpoint-*.partial"):
             path.unlink()
-        write_checkpoint(self.folder / _NAME.format(update), state)
+        write_checkpoint(folder / _NAME.format(update), state)
         for path in self.files()[_KEPT:]:
             path.unlink()
 

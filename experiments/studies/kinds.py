@@ -72,16 +72,20 @@ def keep_settings(source: str, told: dict[str, Any], text: str, folder: Path) ->
         ValueError: if the folder holds results of other settings.
     """
     stored = folder / SETTINGS_FILE
+    _check_kept(source, told, stored)  # without a trace
     with files_lock(folder):  # else two that start at once would both find none, and mix their results
-        if stored.exists():
-            other = read_toml(stored)
-            for key in sorted({*told, *other} - {*_MAY_GROW}):
-                if told.get(key) != other.get(key):
-                    raise ValueError(
-                        f"{folder} holds results with {key} = {other.get(key)!r}, but {source} says {told.get(key)!r}; "
-                        "choose another folder with --out, or move this one away"
-                    )
+        _check_kept(source, told, stored)
         write_text(text, stored)
+
+
+def _check_kept(source: str, told: dict[str, Any], stored: Path) -> None:
+    other = read_toml(stored) if stored.exists() else told
+    for key in sorted({*told, *other} - {*_MAY_GROW}):
+        if told.get(key) != other.get(key):
+            raise ValueError(
+                f"{stored.parent} holds results with {key} = {other.get(key)!r}, but {source} says {told.get(key)!r}; "
+                "choose another folder with --out, or move this one away"
+            )
 
 
 def cell_study(source: str, told: dict[str, Any]) -> CellStudy:
