@@ -50,4 +50,4 @@ def test_no_threads_and_no_files_stay(backend: str) -> None:
     before = held()
     for _ in range(25):
         use_some()
-    assert held() == before
+    assert all(now <= then for now, then in zip(held(), before, strict=True))  # fewer, if what other tests left ended meanwhile
