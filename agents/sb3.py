@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import pickle
+import pickle  # only of what this process itself has pickled  # nosec B403
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -164,7 +164,7 @@ class SB3Agent:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """By pickling: policies of SB3 keep the graph of their last action, which torch pickles but does not copy."""
-        copied: Self = pickle.loads(pickle.dumps(self))
+        copied: Self = pickle.loads(pickle.dumps(self))  # as above  # nosec B301
         return copied
 
 

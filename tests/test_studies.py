@@ -262,7 +262,7 @@ def test_cells_are_files(tmp_path: Path) -> None:
     for task in work.tasks[:2]:
         work.keep(task, perform(task, tmp_path, lambda *told: None))
     assert [task.name for task in work.missing()] == [task.name for task in CellFolder(Three(), tmp_path).missing()] == ["c"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["a.csv", "b.csv"]
     record_failure(tmp_path, work.tasks[2], Outcome(failure=Failure("error")), None, "")  # another file, but no cell
     stored = read_cells(tmp_path)
     assert stored["cell"].tolist() == [0, 0, 1, 1]
