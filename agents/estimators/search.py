@@ -24,6 +24,7 @@ from mixrl_env.data import FloatArray
 Report = Callable[[float, str], None]
 """Is told the share of the work that is done, and in words what goes on."""
 _AT_ONCE = 16
+_ROUNDING = 1e-9  # share of the squared error; models of the same function differ by less
 _SHARE_LEARNING = 0.5  # of the time budget
 _MOST_ROWS = 1000  # of training and of validation rows behind a reward
 _FIRST = (NO_MIXING, LEARNED, "both distances, k alike", LEARNED_HALF, EVERY_PAIR, "k = 4")
@@ -121,9 +122,9 @@ def search(
 def compare(errors: dict[str, FloatArray]) -> pd.DataFrame:
     """The table of `Found`, from the squared error of every way on every held-out row, shape (n,).
 
-    A way to mix is only taken if its gain over no mixing is above its standard error: held-out rows that cannot tell the two
-    apart speak for no mixing. Of the others all are taken that cannot be told from the best. A way with an error that is not
-    finite is never taken; if no mixing is such, it has no say.
+    A way to mix is only taken if its gain over no mixing is above its standard error and above rounding: held-out rows that
+    cannot tell the two apart speak for no mixing. Of the others all are taken that cannot be told from the best. A way with an
+    error that is not finite is never taken; if no mixing is such, it has no say.
 
     Raises:
         ValueError: if every way has errors that are not finite.
@@ -139,7 +140,8 @@ def compare(errors: dict[str, FloatArray]) -> pd.DataFrame:
         if not finite.any():
             raise ValueError("the model predicts values that are not finite, whatever it is trained on")
         unmixed = table["way"] == NO_MIXING
-        helps = finite & ~unmixed & ((table["gain"] > table["standard_error"]) | ~finite[unmixed].any())
+        needed = table["standard_error"] + _ROUNDING * none.mean()
+        helps = finite & ~unmixed & ((table["gain"] > needed) | ~finite[unmixed].any())
         if not helps.any():
             return table.assign(chosen=unmixed)
         best = errors[table.loc[helps].sort_values("rmse", kind="stable")["way"].iloc[0]]
