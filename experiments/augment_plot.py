@@ -26,7 +26,9 @@ def draw_plan(plan: pd.DataFrame, labels: pd.Series, words: str) -> Figure:
     figure.suptitle(words[0].upper() + words[1:], fontsize=10)
     if not len(plan) or (plan["space"] == "all").any():
         sentence = f"All {len(labels)} rows stand as they were." if not len(plan) else "There is no k to choose."
-        figure.text(0.5, 0.5, sentence, ha="center", va="center", fontsize=14, color=GREY)
+        axes = figure.subplots()  # a notebook shows no figure without axes
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, sentence, ha="center", va="center", fontsize=14, color=GREY)
         return figure
     ks = sorted({0, *plan["k"]})
     shades = matplotlib.colors.Normalize(plan["probability"].min(), plan["probability"].max())

@@ -223,5 +223,7 @@ def test_every_way_has_words_and_a_picture() -> None:
     assert [tick.get_text() for tick in learned[0].get_yticklabels()] == ["0", "1", "2", "4"]
     points = [collection.get_offsets() for collection in learned[0].collections]
     assert sorted(round(y) for offsets in points for _, y in offsets) == [0, 0, 0, 0, 1, 3]  # 2 of 6 rows are mixed
-    assert not draw_plan(plan[:0], labels, "no row is mixed").axes
-    assert not draw_plan(plan.assign(space="all"), labels, "all").axes
+    for without, sentence in ((plan[:0], "All 6 rows stand"), (plan.assign(space="all"), "There is no k to choose")):
+        (empty,) = draw_plan(without, labels, "...").axes  # with none, a notebook would show nothing
+        assert not empty.axison
+        assert empty.texts[0].get_text().startswith(sentence)
