@@ -95,7 +95,8 @@ def _option_histogram(plans: dict[int, pd.DataFrame], num_rows: int) -> Figure:
     """How often each k was chosen in each space, k = 0 for rows that are not mixed (Fig. 6a)."""
     figure = Figure(figsize=(7.5, 3.2), layout="constrained")
     axes: Axes = figure.subplots()
-    together = pd.concat(plans.values())
+    full = [plan for plan in plans.values() if len(plan)]  # empty ones have no types, which pandas 2 warns of
+    together = pd.concat(full or plans.values())
     ks = np.array(sorted({0, *together["k"]}))
     for space, color, shift in (("data", BLUE, -0.2), ("label", ORANGE, 0.2)):
         chosen = together.loc[together["space"] == space, "k"]
