@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := mixrl_env agents experiments
 
-.PHONY: reproduce test lint docs coverage audit release
+.PHONY: reproduce test lint docs coverage audit release lowest newest
 reproduce: .venv/installed
 	$(BIN)/python -m experiments reproduce
 
@@ -42,6 +42,12 @@ release: .venv/installed
 		$$folder/bin/python -I tests/smoke.py $$version && \
 		rm -r $$folder && echo "$$file works" || exit 1; \
 	done
+
+# The tests with the lowest versions that pyproject.toml allows, or with the newest.
+lowest newest:
+	$(PYTHON) -m venv .venv-$@
+	.venv-$@/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-$@.txt --editable ".[dev]"
+	.venv-$@/bin/python -m pytest
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -84,9 +84,16 @@ def pins(file: str) -> dict[str, Version]:
     return {canonicalize_name(name): Version(version) for name, version in lines}
 
 
-def test_what_is_asked_for_is_pinned() -> None:
-    pinned = pins("constraints.txt")
+@pytest.mark.parametrize("file", ["constraints.txt", "constraints-newest.txt"])
+def test_what_is_asked_for_is_pinned(file: str) -> None:
+    pinned = pins(file)
     assert not [str(own) for name, own in requirements().items() if not own.specifier.contains(pinned[name])]
+
+
+def test_the_lowest_versions_are_the_lower_bounds() -> None:
+    lowest = {name: Version(next(iter(own.specifier)).version) for name, own in requirements().items()}
+    pinned = pins("constraints-lowest.txt")
+    assert {name: pinned[name] for name in lowest} == lowest
 
 
 # Code
