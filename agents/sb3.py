@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import pickle  # only of what this process itself has pickled  # nosec B403
 import random
+import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
@@ -25,6 +28,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
 from agents.base import Envs, ProgressCallback, check_rows, settled
+from agents.files import write_bytes
 from agents.progress import update_metrics
 from agents.row_policy import RowPolicy
 from agents.sb3_vec_env import SB3VecEnv
@@ -161,6 +165,53 @@ class SB3Agent:
             )
         batches = torch.as_tensor(rows.reshape(-1, *shape), device=policy.device)
         return torch.sigmoid(_logits(policy, batches).double()).cpu().numpy().reshape(rows.shape[:-1])
+
+    def save(self, path: Path | str) -> None:
+        """Write SB3's zip file of the model, whole or not at all; `load` has what it takes to read one.
+
+        Raises:
+            RuntimeError: before `learn`.
+        """
+        if self.model is None:
+            raise RuntimeError("call learn() before save()")
+        content = BytesIO()
+        self.model.save(content)
+        write_bytes(content.getvalue(), Path(path))
+
+    @classmethod
+    def load(cls, path: Path | str, algorithm: Literal["ppo", "a2c", "trpo"] = "ppo", *, allow_pickle: bool = False) -> Self:
+        """An agent with the model of SB3's zip file, for `probabilities`; `learn` would start anew.
+
+        Args:
+            path: what `save` or SB3 has written.
+            algorithm: the one that wrote it; the policy is read alike by all.
+            allow_pickle: the file holds pickles, and reading them runs whatever code they name. True says that you trust
+                whoever wrote the file as you would trust a program of theirs.
+
+        Raises:
+            ValueError: without allow_pickle, before the file is opened; or if it is no such file.
+            FileNotFoundError: if there is none.
+            ModuleNotFoundError: for TRPO without sb3-contrib.
+        """
+        if not allow_pickle:
+            raise ValueError(
+                f"{path} would be read with pickle, which runs any code that the file names: "
+                "give allow_pickle=True if you trust whoever wrote it"
+            )
+        if not Path(path).exists():  # SB3 would try other names
+            raise FileNotFoundError(f"there is no file {path}")
+        config = SB3Config(algorithm)
+        try:
+            with zipfile.ZipFile(path) as stored:
+                if "data" not in stored.namelist() or stored.testzip() is not None:
+                    raise ValueError("its data is missing or damaged")
+            model = _algorithm(algorithm).load(path, device="cpu")
+        except (zipfile.BadZipFile, ValueError, KeyError, AttributeError, TypeError) as error:
+            raise ValueError(f"{path} is no whole zip file of {algorithm}: {error}") from error
+        policy: Literal["rows", "flat"] = "rows" if isinstance(model.policy, RowPolicy) else "flat"
+        agent = cls(replace(config, policy=policy, device="cpu"), model.seed or 0)
+        agent.model, agent.trainings = model, model.num_timesteps
+        return agent
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """By pickling: policies of SB3 keep the graph of their last action, which torch pickles but does not copy."""
