@@ -3,13 +3,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := mixrl_env agents experiments
+PYTEST := -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: reproduce test lint docs coverage audit release lowest newest
 reproduce: .venv/installed
 	$(BIN)/python -m experiments reproduce
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -21,7 +22,7 @@ docs: .venv/installed
 # states. Workers that tests kill leave files that cannot be read: combine names and skips them.
 coverage: .venv/installed
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run $(PYTEST)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -47,7 +48,7 @@ release: .venv/installed
 lowest newest:
 	$(PYTHON) -m venv .venv-$@
 	.venv-$@/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-$@.txt --editable ".[dev]"
-	.venv-$@/bin/python -m pytest
+	.venv-$@/bin/python $(PYTEST)
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
