@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def work(prepare: Callable[[], Any], arguments: dict[str, Any]) -> None:
     try:
         train(**arguments)
     except OSError as error:  # which the command line makes one line of
+        set_disk(resource.RLIM_INFINITY)  # coverage writes what this process ran
         sys.exit(error.errno)
 
 
@@ -115,10 +117,10 @@ def test_killed_while_it_writes(where: str, undisturbed: tuple[Any, ...], tmp_pa
     assert finish(tmp_path) == undisturbed
 
 
-def full_disk() -> None:
-    """No file can become larger than 64 KiB: the kernel refuses to write more, as on a full disk."""
+def set_disk(size: int) -> None:
+    """No file can become larger, in bytes: the kernel refuses to write more, as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 def test_full_disk(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
@@ -126,7 +128,7 @@ def test_full_disk(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
     process.join()
     before = {path: path.read_bytes() for path in Checkpoints(tmp_path / "checkpoints").files()}
     assert len(before) == 2
-    process = run(tmp_path, full_disk, resume=True)
+    process = run(tmp_path, partial(set_disk, 2**16), resume=True)
     process.join()
     assert process.exitcode == errno.EFBIG
     assert {path: path.read_bytes() for path in Checkpoints(tmp_path / "checkpoints").files()} == before
