@@ -14,6 +14,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype
 
 from agents.estimators.columns import Columns
+from agents.files import write_through
 from mixrl_env.datasets.reading import Table
 
 _DIGITS = 13  # of mixed values: beyond them stands what rounding has left
@@ -88,7 +89,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     before = {path: path.with_name(f"{path.name}.{os.getpid()}.before") for path in existed}
     try:
         for path, content in contents.items():
-            partial[path].write_bytes(content)
+            write_through(content, partial[path])
         for path in contents:
             if path in existed:
                 shutil.copy2(path, before[path])  # and not moved, or else a process that is killed here leaves none

@@ -32,22 +32,22 @@ def test_files_that_exist_are_kept(folder: Path, run: Run, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("old", [True, False])
-@pytest.mark.parametrize("failing", ["write_bytes", "replace"])
+@pytest.mark.parametrize("failing", [(augmented, "write_through"), (Path, "replace")], ids=["write", "replace"])
 @pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
 def test_a_write_that_fails_in_the_middle(
-    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, failing: str, old: bool
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, failing: tuple[object, str], old: bool
 ) -> None:
     plane().to_csv("t.csv", index=False)
     for name in OUTPUTS if old else ():
         (folder / name).write_text("old")
-    do, calls = getattr(Path, failing), iter(range(100))
+    do, calls = getattr(*failing), iter(range(100))
 
-    def fail(path: Path, *arguments: object) -> object:
+    def fail(*arguments: object) -> object:
         if next(calls) == 1:
             raise error
-        return do(path, *arguments)
+        return do(*arguments)
 
-    monkeypatch.setattr(Path, failing, fail)
+    monkeypatch.setattr(*failing, fail)
     with pytest.raises(SystemExit) as ended:
         run("t.csv", "--target", "y", "--budget", "None", "--overwrite")
     assert ended.value.code == (130 if isinstance(error, KeyboardInterrupt) else 2)
