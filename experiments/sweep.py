@@ -6,8 +6,12 @@ it computes it, and takes over those of a sweep that died.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple, Protocol
 
 from filelock import BaseFileLock
@@ -75,18 +79,20 @@ class Sweep:
         Raises:
             KeyboardInterrupt: after Ctrl-C; what is finished is stored, what is running is lost.
         """
-        try:
-            while self._pending or self._running:
-                self._start()
-                for task, news in self._engine.wait(_POLL):
-                    if isinstance(news, Update):
-                        self._progress.update(task, news)
-                    else:
-                        self._end(task, news)
-        finally:
-            self._engine.close()
-            for claimed in self._running.values():
-                claimed.lock.release()
+        with _interrupts_wait() as raise_interrupt:
+            try:
+                while self._pending or self._running:
+                    self._start()
+                    for task, news in self._engine.wait(_POLL):
+                        if isinstance(news, Update):
+                            self._progress.update(task, news)
+                        else:
+                            self._end(task, news)
+                    raise_interrupt()
+            finally:
+                self._engine.close()
+                for claimed in self._running.values():
+                    claimed.lock.release()
 
     def _start(self) -> None:
         """Start what may run and nobody else has claimed; drop what others have finished."""
@@ -128,3 +134,31 @@ class Sweep:
         del self._running[task]
         lock.release()
         self._progress.end(task, outcome)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[Callable[[], None]]:
+    """Ctrl-C raises KeyboardInterrupt where what this gives is called; a second one raises it at once.
+
+    Raised anywhere it would sometimes be lost: libraries swallow it in destructors and comparisons.
+    """
+    came = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    def raise_interrupt() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only there Python lets signals be set, and raises them
+        yield raise_interrupt
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield raise_interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)

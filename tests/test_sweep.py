@@ -147,6 +147,30 @@ def test_failing_and_slow_cells_of_a_study(tmp_path: Path) -> None:
 # Work of all kinds
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_where_it_would_be_lost(tmp_path: Path, presses: int) -> None:
+    """In a destructor, in which Python drops exceptions; the cell at hand is stored, unless it is pressed twice."""
+
+    class Pressed:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    class Interrupted(Kept):
+        def keep(self, task: Task, outcome: Outcome) -> None:
+            Pressed()
+            if presses == 2:
+                signal.raise_signal(signal.SIGINT)
+            super().keep(task, outcome)
+
+    work = Interrupted(tmp_path, squares(1, 2, 3))
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(work, make_engine("processes", 1))
+    assert len(work.missing()) == (3 if presses == 2 else 2)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 def test_failures_are_recorded_and_forgotten(tmp_path: Path) -> None:
     tasks = [Task("broken", fail), *squares(1, 2), Task("killed", partial(die, signal.SIGKILL))]
     work = Kept(tmp_path / "kept", tasks)
