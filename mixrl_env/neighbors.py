@@ -15,6 +15,7 @@ from mixrl_env.data import FloatArray, IntArray
 SPACES = ("data", "label", "all")
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
+_ROWS_FOR_THREADS = 4_000
 _BLOCK_VALUES = 4_000_000  # candidates' values that are looked at at once: 32 MB
 
 
@@ -69,7 +70,7 @@ def nearest_neighbors(points: FloatArray, k: int, progress: Progress | None = No
     Exact: the search structure only proposes candidates, whose distances are then computed from the differences. Rows at
     the same distance come in the order of their index. A row is never its own neighbour, though its duplicates are.
 
-    Uses all cores (one in the worker of a process pool), and memory in proportion to n (d + k).
+    Uses all cores (one for few rows and in the worker of a process pool), and memory in proportion to n (d + k).
 
     Args:
         points: shape (n, d).
@@ -83,7 +84,8 @@ def nearest_neighbors(points: FloatArray, k: int, progress: Progress | None = No
     neighbors = np.empty((n, k), dtype=np.int64)
     # Of rows with the same values only the first k + 1 can be somebody's neighbours: heavy ties cost nothing.
     pool = _first_copies(points, k + 1)
-    cores = 1 if current_process().daemon else -1  # workers of a pool share the cores, and joblib warns there of all of them
+    # Workers of a pool share the cores, and joblib warns there of all of them; threads for few rows cost more than they save.
+    cores = 1 if current_process().daemon or n < _ROWS_FOR_THREADS else -1
     search = NearestNeighbors(n_jobs=cores).fit(points[pool])
     # A search may round distances; rows closer together than the slack, far above its rounding, count as tied.
     slack = 1e-6 * float(np.linalg.norm(points, axis=1).max())
