@@ -62,10 +62,13 @@ def test_nearest_neighbors_of_continuous_values(points: np.ndarray, data: st.Dat
     assert np.array_equal(nearest_neighbors(points, k), brute_force(points, k))
 
 
+@pytest.mark.parametrize("threads", [False, True])
 @pytest.mark.parametrize("d", [2, 20])  # scikit-learn searches low dimensions by tree, high ones by brute force
 @pytest.mark.parametrize("k", [1, 16])
-def test_nearest_neighbors_of_many_rows(d: int, k: int) -> None:
+def test_nearest_neighbors_of_many_rows(d: int, k: int, threads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(d)
+    if threads:
+        monkeypatch.setattr(neighbors, "_ROWS_FOR_THREADS", 0)
     for points in (rng.normal(size=(300, d)), rng.integers(0, 3, size=(300, d)).astype(float)):
         assert np.array_equal(nearest_neighbors(points, k), brute_force(points, k))
 
