@@ -19,9 +19,10 @@ from agents.estimators.base import FEWEST_ROWS
 from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING
 from agents.estimators.columns import too_many_categories
 from experiments.augment_plot import draw_plan
-from experiments.augmented import as_csv, as_parquet, numeric_columns, write_all
+from experiments.augmented import as_csv, as_parquet, numeric_columns
 from experiments.claims import claim_files
 from experiments.progress import WorkProgress, say
+from experiments.transaction import roll_back, write_all
 from mixrl_env.datasets.own import as_numbers, check_columns
 from mixrl_env.datasets.reading import Table, check_parquet_installed, is_parquet, read_file
 
@@ -71,6 +72,7 @@ def augment(
     features, labels = _checked(table, targets, one_hot)
     files = _files(path, out)
     with claim_files(files[0]):
+        roll_back(files)  # of one that was killed
         _check_free(files, overwrite)
         inputs = ", ".join(map(str, features.columns[:_MOST_NAMES])) + (", ..." if features.shape[1] > _MOST_NAMES else "")
         say(console, f"{path}: {len(features)} rows, to predict {' and '.join(targets)} from {inputs}")

@@ -1,20 +1,16 @@
-"""Augmented tables as files: the table's own rows as they were, the mixed ones behind them; several files or none."""
+"""Augmented tables as files: the table's own rows as they were, the mixed ones behind them."""
 
 from __future__ import annotations
 
 import csv
-import os
-import shutil
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from io import BytesIO, StringIO
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype
 
 from agents.estimators.columns import Columns
-from agents.files import write_through
 from mixrl_env.datasets.reading import Table
 
 _DIGITS = 13  # of mixed values: beyond them stands what rounding has left
@@ -76,31 +72,3 @@ def _rounded(values: pd.Series) -> pd.Series:
 
 def _text(value: float) -> str:
     return f"{value:.15g}"
-
-
-def write_all(contents: Mapping[Path, bytes]) -> None:
-    """Write or replace files, all of them or none; whoever reads one never sees half of it.
-
-    Args:
-        contents: what goes into which file.
-    """
-    existed = {path for path in contents if path.exists()}
-    partial = {path: path.with_name(f"{path.name}.{os.getpid()}.partial") for path in contents}
-    before = {path: path.with_name(f"{path.name}.{os.getpid()}.before") for path in existed}
-    try:
-        for path, content in contents.items():
-            write_through(content, partial[path])
-        for path in contents:
-            if path in existed:
-                shutil.copy2(path, before[path])  # and not moved, or else a process that is killed here leaves none
-            partial[path].replace(path)
-    except BaseException:  # Ctrl-C is one
-        for path in contents:
-            if path not in existed:
-                path.unlink(missing_ok=True)
-            elif before[path].exists():
-                before[path].replace(path)
-        raise
-    finally:
-        for path in (*partial.values(), *before.values()):
-            path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents import MixRLSampler
-from experiments import augmented
+from experiments import transaction
 from tests.test_augment import OUTPUTS, Run, names, plane
 
 # All files or none
@@ -32,7 +32,7 @@ def test_files_that_exist_are_kept(folder: Path, run: Run, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("old", [True, False])
-@pytest.mark.parametrize("failing", [(augmented, "write_through"), (Path, "replace")], ids=["write", "replace"])
+@pytest.mark.parametrize("failing", [(transaction, "write_through"), (Path, "replace")], ids=["write", "replace"])
 @pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
 def test_a_write_that_fails_in_the_middle(
     folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, failing: tuple[object, str], old: bool
@@ -73,8 +73,22 @@ def test_ctrl_c_while_it_learns(
 
 def test_several_files_at_once(folder: Path) -> None:
     (folder / "a").write_text("old")
-    augmented.write_all({folder / "a": b"1", folder / "b": b"2"})
+    transaction.write_all({folder / "a": b"1", folder / "b": b"2"})
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "1", "b": "2"}
+
+
+def test_what_was_killed_is_undone_by_the_next(folder: Path, run: Run) -> None:
+    plane().to_csv("t.csv", index=False)
+    table, plan = "t-augmented.csv", "t-augmented-plan.csv"
+    (folder / table).write_text("new")
+    (folder / f".{table}.old").write_text("old")
+    (folder / f"{table}.journal").write_text(table)  # there was no plan
+    (folder / plan).write_text("new")
+    with pytest.raises(SystemExit) as ended:
+        run("t.csv", "--target", "y")
+    assert ended.value.code == 2  # there is a file, and no --overwrite
+    assert (folder / table).read_text() == "old"
+    assert names(folder) == {"t.csv", table}
 
 
 # Bad input
