@@ -13,7 +13,7 @@ import tyro
 from rich.console import Console
 
 from experiments.augment import augment
-from experiments.benchmark.learning import VARIANTS, read_learning, run_learning
+from experiments.benchmark.learning import read_learning
 from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
 from experiments.comparison import Comparison
@@ -253,13 +253,9 @@ def benchmark(
         markdown: print Markdown, as docs/performance.md holds it.
     """
     check_seeds("--splits", splits)
-    console, command = Console(), _command()
-    with console.status("") as status:
-        for part in () if show else parts:
-            if part == "learning":
-                run_learning(out, list(VARIANTS), splits, console.print)
-            else:
-                measure(part, out, command, status.update)
+    console = Console()
+    if not show:
+        measure(parts, splits, out, _command(), console)
     tables = benchmark_tables(out)
     if not tables:
         raise ValueError(f"nothing is stored in {out}; measure first (leave out --show), or name a folder with --out")

@@ -33,6 +33,26 @@ def claim(folder: Path, cell: str) -> BaseFileLock | None:
 
 
 @contextmanager
+def claim_folder(folder: Path, work: str) -> Iterator[None]:
+    """Held, as a context, while a folder is worked on by one process alone.
+
+    Args:
+        folder: of the results.
+        work: a verb such as "trains".
+
+    Raises:
+        ValueError: if another process works on it now.
+    """
+    lock = claim(folder, work)
+    if lock is None:
+        raise ValueError(f"another process {work} into {folder}: wait until it is done, or give another --out")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def claim_files(path: Path) -> Iterator[None]:
     """Held, as a context, while a file and those that are named after it are made; afterwards nothing of the claim is left.
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from stable_baselines3.common.logger import Logger, make_output_format
 
 from agents import Checkpoints, SB3Agent, ValueNetwork, save_value_network
-from experiments.claims import claim
+from experiments.claims import claim_folder
 from experiments.progress import WorkProgress, say
 from experiments.results import write_csv
 from experiments.settings import PRESETS
@@ -64,11 +64,8 @@ def train(
     envs = gym.make_vec(settings.env_id, m, "vector_entry_point", split_seed=split, **settings.env_settings())
     assert isinstance(envs, MixRLVectorEnv)
 
-    lock = claim(out, "train")
-    if lock is None:
-        raise ValueError(f"another process trains into {out}: wait for it, or give another --out")
     console = Console()
-    with lock, warnings.catch_warnings():
+    with claim_folder(out, "trains"), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         for left in out.glob("*.partial"):  # by a process that was killed
             left.unlink()

@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
 from experiments.benchmark import learning, overhead, plain, scale, throughput
 from experiments.benchmark.learning import learning_table, read_learning
 from experiments.benchmark.plain import SIZES, Floor, sequential
 from experiments.benchmark.run import MEASUREMENTS, benchmark_tables, measure, stored_tables
 from experiments.benchmark.timing import peak_memory_mb, ratio, time_in_turn
+from experiments.claims import claim_folder
 from experiments.settings import PRESETS
 from experiments.tables import to_markdown
 from mixrl_env import RegressorConfig
@@ -85,8 +87,16 @@ def test_a_part_that_fails_leaves_what_was_stored(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setitem(MEASUREMENTS, "cuda", {"cuda": broken})
     with pytest.raises(RuntimeError, match="out of power"):
-        measure("cuda", tmp_path, "c", print)
+        measure(["cuda"], [0], tmp_path, "c", Console(quiet=True))
     assert stored_tables(tmp_path)["cuda"].equals(kept)
+
+
+def test_two_that_measure_into_one_folder_would_disturb_each_other(tmp_path: Path) -> None:
+    with claim_folder(tmp_path, "measures"):
+        refused = run("benchmark", "cuda", "--out", tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(f"error: another process measures into {tmp_path}: wait until it is done")
+    assert run("benchmark", "cuda", "--out", tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("name", list(SIZES))

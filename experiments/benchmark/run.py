@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+from rich.console import Console
 
-from experiments.benchmark.learning import learning_table, read_learning
+from experiments.benchmark.learning import VARIANTS, learning_table, read_learning, run_learning
 from experiments.benchmark.overhead import around_training, training_profile, wasted_steps
 from experiments.benchmark.scale import neighbor_table, step_cost
 from experiments.benchmark.throughput import cuda_throughput, throughput
 from experiments.benchmark.timing import machine
+from experiments.claims import claim_folder
 from experiments.results import read_stored, write_csv
 
 Part = Literal["throughput", "overhead", "scale", "cuda", "learning"]
@@ -36,12 +38,20 @@ TITLES = {
 }
 
 
-def measure(part: str, folder: Path, command: str, report: Report) -> None:
-    """Run one part and replace what is stored of it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, work in MEASUREMENTS[part].items():
-        table = work(report).assign(machine=json.dumps(machine()), command=command)
-        write_csv(table, folder / f"{name}.csv")
+def measure(parts: Sequence[Part], splits: Sequence[int], folder: Path, command: str, console: Console) -> None:
+    """Run parts and replace what is stored of them; of the part "learning" what is stored stays.
+
+    Raises:
+        ValueError: if another process measures into the folder: the two would disturb each other's times.
+    """
+    with claim_folder(folder, "measures"), console.status("") as status:
+        for part in parts:
+            if part == "learning":
+                run_learning(folder, list(VARIANTS), splits, console.print)
+                continue
+            for name, work in MEASUREMENTS[part].items():
+                table = work(status.update).assign(machine=json.dumps(machine()), command=command)
+                write_csv(table, folder / f"{name}.csv")
 
 
 def stored_tables(folder: Path) -> dict[str, pd.DataFrame]:
