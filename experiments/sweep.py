@@ -6,12 +6,8 @@ it computes it, and takes over those of a sweep that died.
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple, Protocol
 
 from filelock import BaseFileLock
@@ -19,6 +15,7 @@ from filelock import BaseFileLock
 from experiments.claims import claim
 from experiments.engines.base import Engine, Outcome, Task, Update
 from experiments.failures import TLE, exceeds, forget_failure, read_failures, record_failure
+from experiments.interrupts import interrupts_wait
 from experiments.progress import SweepProgress
 
 _POLL = 1.0
@@ -79,7 +76,7 @@ class Sweep:
         Raises:
             KeyboardInterrupt: after Ctrl-C; what is finished is stored, what is running is lost.
         """
-        with _interrupts_wait() as raise_interrupt:
+        with interrupts_wait() as raise_interrupt:
             try:
                 while self._pending or self._running:
                     self._start()
@@ -134,31 +131,3 @@ class Sweep:
         del self._running[task]
         lock.release()
         self._progress.end(task, outcome)
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[Callable[[], None]]:
-    """Ctrl-C raises KeyboardInterrupt where what this gives is called; a second one raises it at once.
-
-    Raised anywhere it would sometimes be lost: libraries swallow it in destructors and comparisons.
-    """
-    came = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        if came:
-            raise KeyboardInterrupt
-        came = True
-
-    def raise_interrupt() -> None:
-        if came:
-            raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # only there Python lets signals be set, and raises them
-        yield raise_interrupt
-        return
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield raise_interrupt
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from experiments.engines.base import Failure, Outcome, Task, Update, perform
+from experiments.interrupts import handle_interrupts
 from experiments.results import slug
 
 _PRELOADED = ["experiments.comparison", "experiments.studies.kinds"]
@@ -150,16 +151,13 @@ def num_cores() -> int:
 @contextmanager
 def _inherited(threads: int) -> Iterator[None]:
     """What a process that is started now keeps, and hands on: the number of OpenMP's threads, and that it ignores Ctrl-C."""
-    in_main = threading.current_thread() is threading.main_thread()  # only there Python lets signals be set
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN) if in_main else None
     told = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
-        yield
+        with handle_interrupts(signal.SIG_IGN):
+            yield
     finally:
         if told is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = told
-        if in_main:
-            signal.signal(signal.SIGINT, heard)
