@@ -6,6 +6,7 @@ the list puts the old files back.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
         for path in existed:
             shutil.copy2(path, _old(path))
         journal = _journal(contents)
-        write_through("\n".join(path.name for path in existed).encode(), _new(journal))
+        write_through(json.dumps([path.name for path in existed]).encode(), _new(journal))
         _new(journal).replace(journal)  # from here on the old files are put back
         for path in contents:
             _new(path).replace(path)
@@ -46,7 +47,7 @@ def roll_back(files: Iterable[Path]) -> None:
     files = list(files)
     journal = _journal(files)
     if journal.exists():
-        existed = journal.read_text().split("\n")
+        existed = json.loads(journal.read_text())
         for path in files:
             if path.name not in existed:
                 path.unlink(missing_ok=True)

@@ -82,7 +82,7 @@ def test_what_was_killed_is_undone_by_the_next(folder: Path, run: Run) -> None:
     table, plan = "t-augmented.csv", "t-augmented-plan.csv"
     (folder / table).write_text("new")
     (folder / f".{table}.old").write_text("old")
-    (folder / f"{table}.journal").write_text(table)  # there was no plan
+    (folder / f"{table}.journal").write_text(f'["{table}"]')  # there was no plan
     (folder / plan).write_text("new")
     with pytest.raises(SystemExit) as ended:
         run("t.csv", "--target", "y")

@@ -81,6 +81,20 @@ def test_stopped_at_every_line(how: str, existing: tuple[str, ...], tmp_path: Pa
     assert not seen[0]
 
 
+@pytest.mark.parametrize("name", ["préis.csv", "two\nlines.csv", os.fsdecode(b"no text \xff.csv")])
+def test_names_of_any_kind_are_put_back(name: str, tmp_path: Path) -> None:
+    """A name that was misread would be taken for that of a file which was not there, and the file be removed."""
+    path = tmp_path / name
+    path.write_text("old")
+    for line in range(1000):
+        ended = process_ends(line, "killed", lambda: write_all({path: b"new"}))
+        roll_back([path])
+        assert state(tmp_path) in ({name: "old"}, {name: "new"})
+        if ended:
+            break
+        path.write_text("old")
+
+
 @pytest.mark.parametrize("existing", [(), NAMES, NAMES[1:]])
 def test_killed_at_every_line_of_the_rolling_back(existing: tuple[str, ...], tmp_path: Path) -> None:
     for line in range(1000):
