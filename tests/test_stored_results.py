@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import random
@@ -22,6 +21,7 @@ from experiments.engines.base import Outcome, Row
 from experiments.evaluation import FinalScore
 from experiments.results import read_results
 from experiments.studies.cells import CellFolder, read_cells
+from tests.failing_writes import fails_at
 from tests.test_experiments import ROOT, run
 from tests.test_sweep import comparison, start, write
 
@@ -40,21 +40,6 @@ class Squares:
 
 def square(number: int) -> list[Row]:
     return [{"number": number, "square": number**2}]
-
-
-def fails_at(write: int, how: str) -> Callable[[int], None]:
-    """A stand-in for os.fsync: at one of the writes half of the file is there, and the process dies or the disk is full."""
-    left, fsync = iter(range(write, -1, -1)), os.fsync
-
-    def fail(file: int) -> None:
-        if next(left) > 0:
-            return fsync(file)
-        os.ftruncate(file, os.fstat(file).st_size // 2)
-        if how == "full":
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    return fail
 
 
 def store(folder: Path, kind: str, fsync: Callable[[int], None] = os.fsync) -> None:
@@ -84,7 +69,7 @@ def test_killed_at_every_write(kind: str, tmp_path: Path) -> None:
     for write_number in range(100):
         folder = tmp_path / str(write_number)
         folder.mkdir()
-        process = PROCESSES.Process(target=store, args=(folder, kind, fails_at(write_number, "killed")))
+        process = PROCESSES.Process(target=store, args=(folder, kind, fails_at(write_number, "middle")))
         process.start()
         process.join()
         if process.exitcode == 0:

@@ -22,6 +22,7 @@ import pytest
 from agents import Checkpoints
 from experiments.__main__ import main
 from experiments.train import train
+from tests.failing_writes import fails_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 PROCESSES = multiprocessing.get_context("fork")  # in no time
@@ -71,23 +72,9 @@ def finish(out: Path) -> tuple[Any, ...]:
     return result(out)
 
 
-class KilledWhileWriting:
-    """The process dies of SIGKILL when it writes for the n-th time, with half of the file or before it has its name."""
-
-    def __init__(self, n: int, where: str) -> None:
-        self.n, self.where = n, where
-
-    def __call__(self) -> None:
-        left, fsync = iter(range(self.n, -1, -1)), os.fsync
-
-        def die(file: int) -> None:
-            if next(left) > 0:
-                return fsync(file)
-            if self.where == "middle":
-                os.ftruncate(file, os.fstat(file).st_size // 2)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        os.fsync = die
+def killed_at(write: int, where: str) -> Callable[[], None]:
+    """Prepares a process that dies of SIGKILL at a write."""
+    return partial(setattr, os, "fsync", fails_at(write, where))
 
 
 def test_killed_at_random_moments(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
@@ -110,7 +97,7 @@ def test_killed_at_random_moments(undisturbed: tuple[Any, ...], tmp_path: Path) 
 @pytest.mark.parametrize("where", ["middle", "before the name"])
 def test_killed_while_it_writes(where: str, undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
     for n in range(3):  # of every new start the n-th file: it gets further by n checkpoints
-        process = run(tmp_path, KilledWhileWriting(n, where), resume=True)
+        process = run(tmp_path, killed_at(n, where), resume=True)
         process.join()
         assert process.exitcode == -signal.SIGKILL
         assert any("partial" in path.name for path in (tmp_path / "checkpoints").iterdir())
@@ -124,7 +111,7 @@ def set_disk(size: int) -> None:
 
 
 def test_full_disk(undisturbed: tuple[Any, ...], tmp_path: Path) -> None:
-    process = run(tmp_path, KilledWhileWriting(3, "middle"))
+    process = run(tmp_path, killed_at(3, "middle"))
     process.join()
     before = {path: path.read_bytes() for path in Checkpoints(tmp_path / "checkpoints").files()}
     assert len(before) == 2
