@@ -24,12 +24,7 @@ def claim(folder: Path, cell: str) -> BaseFileLock | None:
         folder: of the results.
         cell: its name, unique in the folder.
     """
-    lock = FileLock(_locks(folder) / f"{hashlib.sha256(cell.encode()).hexdigest()[:16]}.lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return None
-    return lock
+    return _acquired(_locks(folder) / f"{hashlib.sha256(cell.encode()).hexdigest()[:16]}.lock")
 
 
 @contextmanager
@@ -62,17 +57,25 @@ def claim_files(path: Path) -> Iterator[None]:
     Raises:
         ValueError: if another process makes them now.
     """
-    lock = FileLock(path.with_name(f".{path.stem}.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise ValueError(f"{path} is being made by another process: wait until it is done, or give another --out") from error
+    lock = _acquired(path.with_name(f".{path.stem}.lock"))
+    if lock is None:
+        raise ValueError(f"{path} is being made by another process: wait until it is done, or give another --out")
     try:
         yield
     finally:
         with suppress(OSError):  # Windows deletes no open file; there releasing it does
             Path(lock.lock_file).unlink()
         lock.release()
+
+
+def _acquired(path: Path) -> BaseFileLock | None:
+    """The lock at a path, held from now on; None if another process holds it."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
 
 
 def _locks(folder: Path) -> Path:
