@@ -13,15 +13,13 @@ import pandas as pd
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.neighbors import NeighborOption
 from mixrl_env.problem import MixingProblem
-from mixrl_env.regressor import fit_regressors
+from mixrl_env.regressor import TrainingSet
+from mixrl_env.streams import stream
 
 Rule = Literal["lowest", "one_standard_error", "average"]
 """How `choose_sets` chooses."""
-TrainingSet = tuple[FloatArray, FloatArray]
-"""Standardised features (n, d) and labels (n, e) in their own units."""
 
 _SMALLEST = 1e-12  # keeps odds finite
-_STREAM = 0  # keeps the random numbers of a choice apart from those of whatever else is trained with the same seed
 
 
 def best_options(problem: MixingProblem, probabilities: FloatArray) -> pd.DataFrame:
@@ -160,7 +158,7 @@ def choose_plan(
         seed: of lambda, where it is drawn, and of the trainings.
         rule: as there.
     """
-    sets = [[augment(problem, plan, np.random.default_rng([seed, p])) for p, plan in enumerate(plans)] for plans in candidates]
+    sets = [[augment(problem, plan, stream(seed, "plan", p)) for p, plan in enumerate(plans)] for plans in candidates]
     return choose_sets(problem, sets, repeats, seed, rule)
 
 
@@ -193,9 +191,9 @@ def choose_sets(
     if not candidates or not all(candidates) or repeats < 1:
         raise ValueError("there must be a candidate or more, each with a set or more, and a training or more of each")
     jobs = [sets[repeat % len(sets)] for sets in candidates for repeat in range(repeats)]
-    rngs = [np.random.default_rng([_STREAM, seed, repeat]) for _ in candidates for repeat in range(repeats)]
+    rngs = [stream(seed, "choice", repeat) for _ in candidates for repeat in range(repeats)]
     y_val = problem.data.y_val
-    fitted = fit_regressors(jobs, problem.x_val, y_val, problem.config.regressor, rngs)
+    fitted = problem.fit(jobs, rngs)
     # A diverged training never wins.
     val_loss = np.where(fitted.diverged, np.inf, fitted.val_loss).reshape(len(candidates), repeats)
     kept = [int(np.argmin(val_loss.mean(axis=1)))]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.preprocessing import StandardScaler
 
 from mixrl_env.checks import check_seed
+from mixrl_env.streams import data_stream
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -19,6 +20,33 @@ IntArray = npt.NDArray[np.int64]
 
 LARGEST = 1e150
 """Values beyond it, of either sign, are refused: their squares have no floating-point number."""
+
+
+class LabelScale(NamedTuple):
+    """The affine map between labels in their own units and the labels that a regressor is trained on, target by target.
+
+    Attributes:
+        mean: what is subtracted, shape (e,).
+        scale: what the difference is divided by, shape (e,), above 0.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+
+    @classmethod
+    def identity(cls, targets: int) -> LabelScale:
+        """Labels as they are."""
+        return cls(np.zeros(targets), np.ones(targets))
+
+    def to_standard(self, y: FloatArray) -> FloatArray:
+        """Labels (..., e) as the regressor is trained on them."""
+        standard: FloatArray = (y - self.mean) / self.scale
+        return standard
+
+    def to_labels(self, y: FloatArray) -> FloatArray:
+        """The inverse of `to_standard`: predictions (..., e) in label units."""
+        labels: FloatArray = y * self.scale + self.mean
+        return labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +171,7 @@ class RegressionData:
             raise ValueError(f"x has {len(x)} rows but y has {len(y)}; every row needs its label")
         if min(sizes) < 0 or sum(sizes) > len(x):
             raise ValueError(f"cannot draw {sizes} training, validation and test rows from a table of {len(x)} rows")
-        order = np.random.default_rng(split_seed).permutation(len(x))
+        order = data_stream(split_seed).permutation(len(x))
         train, val, test = np.split(order[: sum(sizes)], np.cumsum(sizes)[:2])
         return cls(x[train], y[train], x[val], y[val], x[test] if sizes[2] else None, y[test] if sizes[2] else None, **names)
 
@@ -176,7 +204,7 @@ class RegressionData:
 
     @cached_property
     def y_scaler(self) -> StandardScaler:
-        """Standardisation of the labels, fitted on the training rows: for observations and label distances only."""
+        """Standardisation of the labels, fitted on the training rows; a constant target is only centred."""
         return StandardScaler().fit(self.y_train)
 
     def standardize_x(self, x: FloatArray) -> FloatArray:
@@ -186,6 +214,11 @@ class RegressionData:
     def standardize_y(self, y: FloatArray) -> FloatArray:
         """Labels (n, e) in units of the training rows' standard deviation around their mean."""
         return np.asarray(self.y_scaler.transform(y))
+
+    @property
+    def label_scale(self) -> LabelScale:
+        """Centre and scale of the labels on the training rows; a constant target is only centred."""
+        return LabelScale(self.y_scaler.mean_, self.y_scaler.scale_)
 
     def restore_x(self, x: FloatArray) -> FloatArray:
         """The inverse of `standardize_x`."""

@@ -18,6 +18,7 @@ from mixrl_env.datasets import load_dataset
 from mixrl_env.observation import Observation
 from mixrl_env.problem import Batch, MixingProblem, Outcome, ProblemConfig
 from mixrl_env.regressor import FittedRegressors
+from mixrl_env.streams import stream
 
 Action = npt.NDArray[np.int8]
 
@@ -46,7 +47,7 @@ def spaces_of(problem: MixingProblem) -> tuple[Box, MultiBinary]:
 
 def training_rng(np_random: np.random.Generator) -> np.random.Generator:
     """The generator of one inner training, so that its length never shifts the environment's own stream."""
-    return np.random.default_rng(np_random.integers(2**63))
+    return stream(int(np_random.integers(2**63)), "inner training")
 
 
 def check_horizon(horizon: int) -> int:

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from torch import Tensor
 
 from mixrl_env.checks import check_seed, check_types
-from mixrl_env.data import FloatArray, IntArray, RegressionData
+from mixrl_env.data import FloatArray, IntArray, LabelScale, RegressionData
 from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix
 from mixrl_env.neighbors import DEFAULT_OPTIONS, NeighborOption, NeighborTable
 from mixrl_env.observation import DEFAULT_PARTS, Observation, RowObserver, check_parts
-from mixrl_env.regressor import FittedRegressors, RegressorConfig, fit_regressors
+from mixrl_env.regressor import FittedRegressors, RegressorConfig, TrainingSet, fit_regressors
+from mixrl_env.streams import stream
 
 DIVERGED_FACTOR = 10.0
 """A diverged training is charged this multiple of the loss of predicting zero everywhere."""
@@ -34,6 +35,8 @@ class ProblemConfig:
         batch_rows: B, training rows in a batch; None is the whole training set, as in the paper.
         reward_scale: C; the reward is -C times the validation loss.
         regressor: network and training of f_phi, up to the early stop.
+        standardize_labels: train f_phi on labels that are centred and scaled on the training rows, target by target. Losses,
+            rewards and predictions are in label units either way. The paper does not say which it does.
         pretrained: False trains f_phi from scratch for every reward. True starts from weights that were trained once on the
             training rows alone ("from a pre-trained state").
         pretrain_seed: seed of that one training.
@@ -50,6 +53,7 @@ class ProblemConfig:
     batch_rows: int | None = None
     reward_scale: float = 1.0
     regressor: RegressorConfig = field(default_factory=RegressorConfig)
+    standardize_labels: bool = True
     pretrained: bool = False
     pretrain_seed: int = 0
     step_budget: int | None = None
@@ -143,6 +147,7 @@ class MixingProblem:
         neighbors: the neighbour table of the training rows.
         x_train, x_val: standardised features, shapes (n_train, d) and (n_val, d).
         num_rows: B.
+        labels: between label units and the labels that regressors are trained on.
         diverged_loss: what a diverged training is charged.
         pretrained_weights: with `ProblemConfig.pretrained` what trainings start from, as from `initial_weights`; else None.
 
@@ -164,9 +169,10 @@ class MixingProblem:
             raise ValueError(f"lam holds the pairs of {len(config.lam)} rows, but there are {n_train} training rows")
         self.x_train = data.standardize_x(data.x_train)
         self.x_val = data.standardize_x(data.x_val)
-        labels = data.standardize_y(data.y_train)
-        self.neighbors = NeighborTable(self.x_train, labels, config.options)
-        self._observer = RowObserver(config.observe, self.x_train, labels, self.neighbors)
+        self.labels = data.label_scale if config.standardize_labels else LabelScale.identity(data.y_train.shape[1])
+        y_standard = data.standardize_y(data.y_train)
+        self.neighbors = NeighborTable(self.x_train, y_standard, config.options)
+        self._observer = RowObserver(config.observe, self.x_train, y_standard, self.neighbors)
         with np.errstate(over="ignore"):
             zero_loss = float(np.mean(np.square(data.y_train))) or 1.0
         self.diverged_loss = min(DIVERGED_FACTOR * zero_loss, _LARGEST_LOSS)
@@ -174,8 +180,7 @@ class MixingProblem:
             raise ValueError(f"reward_scale is {config.reward_scale:g}, which makes the reward of a diverged training infinite")
         self.pretrained_weights: list[Tensor] | None = None
         if config.pretrained:
-            rng = np.random.default_rng(config.pretrain_seed)
-            fitted = fit_regressors([(self.x_train, data.y_train)], self.x_val, data.y_val, config.regressor, [rng])
+            fitted = self.fit([(self.x_train, data.y_train)], [stream(config.pretrain_seed, "pre-training")])
             if fitted.diverged[0]:
                 raise ValueError("the pre-training diverged; lower regressor.learning_rate or rescale the labels")
             self.pretrained_weights = fitted.weights
@@ -236,6 +241,24 @@ class MixingProblem:
         i, j = self.neighbors.pairs(rows, options)
         return mix(self.x_train, self.data.y_train, i, j, draw_lam(self.config.lam, i, j, rng))
 
+    def fit(
+        self,
+        train_sets: Sequence[TrainingSet],
+        rngs: Sequence[np.random.Generator],
+        regressor: RegressorConfig | None = None,
+        initial: Sequence[list[Tensor] | None] | None = None,
+    ) -> FittedRegressors:
+        """Train regressors on any training sets, with the problem's validation rows and label scale.
+
+        Args:
+            train_sets: M pairs of standardised features (n_m, d) and labels (n_m, e) in label units.
+            rngs: M generators; see `fit_regressors`.
+            regressor: network and training; None is `ProblemConfig.regressor`.
+            initial: see `fit_regressors`.
+        """
+        config = self.config.regressor if regressor is None else regressor
+        return fit_regressors(train_sets, self.x_val, self.data.y_val, config, rngs, initial, self.labels)
+
     def train(
         self,
         batches: Sequence[Batch],
@@ -262,7 +285,7 @@ class MixingProblem:
             train_sets.append((x, np.concatenate([y_train[batch.rows], y_mixed])))
             num_mixed.append(len(x_mixed))
         starts = [self.pretrained_weights if given is None else given for given in initial or [None] * len(masks)]
-        return fit_regressors(train_sets, self.x_val, self.data.y_val, self.config.reward_regressor, rngs, starts), num_mixed
+        return self.fit(train_sets, rngs, self.config.reward_regressor, starts), num_mixed
 
     def evaluate(
         self,

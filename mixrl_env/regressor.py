@@ -9,15 +9,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows, forward, kernel_problem, stack_size
+from mixrl_env.backends import (
+    NativeStack,
+    NetworkShape,
+    Stack,
+    TorchStack,
+    TrainingRows,
+    ValidationRows,
+    forward,
+    kernel_problem,
+    stack_size,
+)
 from mixrl_env.checks import check_types
-from mixrl_env.data import FloatArray, IntArray
+from mixrl_env.data import FloatArray, IntArray, LabelScale
+
+TrainingSet = tuple[FloatArray, FloatArray]
+"""Standardised features (n, d) and labels (n, e) in label units."""
+Schedule = Literal["constant", "annealed"]
+"""How the learning rate changes over a training."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +43,11 @@ class RegressorConfig:
         hidden_sizes: nodes of each hidden layer.
         layer_norm: whether each hidden layer is normalised before its ReLU.
         learning_rate: of Adam.
+        schedule: "constant", as in the paper, or "annealed": the learning rate falls to nearly zero over max_steps, which
+            removes the noise of the last steps from the loss at the end; see `annealed_share`.
         batch_size: rows of a minibatch.
-        eval_every: optimiser steps between two looks at the validation loss.
-        patience: looks without a new lowest validation loss after which training stops; the weights of the lowest are kept.
+        eval_every: optimiser steps between two validation checks.
+        patience: checks without a new lowest validation loss after which training stops; the weights of the lowest are kept.
             None trains for exactly max_steps and keeps the last weights.
         max_steps: most optimiser steps of a training.
         dtype: "float32" or "float64".
@@ -46,6 +63,7 @@ class RegressorConfig:
     hidden_sizes: tuple[int, ...] = (512, 256)
     layer_norm: bool = False
     learning_rate: float = 1e-4
+    schedule: Schedule = "constant"
     batch_size: int = 32
     eval_every: int = 50
     patience: int | None = 20
@@ -71,6 +89,8 @@ class RegressorConfig:
         check_types(self)
         if not 0 < self.learning_rate < np.inf:
             raise ValueError(f"RegressorConfig.learning_rate must be positive, got {self.learning_rate!r}")
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(f"RegressorConfig.schedule must be 'constant' or 'annealed', got {self.schedule!r}")
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"RegressorConfig.dtype must be 'float32' or 'float64', got {self.dtype!r}")
         if self.backend not in ("auto", "native", "torch"):
@@ -82,6 +102,12 @@ class RegressorConfig:
     def shape(self, num_features: int, num_targets: int) -> NetworkShape:
         """The network for rows of so many features and targets."""
         return NetworkShape((num_features, *self.hidden_sizes, num_targets), self.layer_norm)
+
+    def learning_rates(self, first: int, count: int) -> FloatArray:
+        """Of `count` optimiser steps from step `first` on, counted from 0, shape (count,)."""
+        if self.schedule == "constant":
+            return np.full(count, self.learning_rate)
+        return self.learning_rate * annealed_share((np.arange(first, first + count) + 0.5) / self.max_steps)
 
     def resolve_backend(self) -> Literal["native", "torch"]:
         """The backend that trains: "auto" is native where it works."""
@@ -103,6 +129,7 @@ class FittedRegressors:
     Attributes:
         weights: stacked parameters, each of shape (M, ...), as `initial_weights` orders them.
         val_loss: mean squared error on the validation rows for the kept weights, shape (M,), label units squared.
+        labels: between the labels that the networks predict and label units.
         train_steps: optimiser steps spent, shape (M,).
         diverged: whether a validation loss was not finite, shape (M,).
         config: what they were trained with.
@@ -113,18 +140,22 @@ class FittedRegressors:
     train_steps: IntArray
     diverged: np.ndarray
     config: RegressorConfig
+    labels: LabelScale
 
     def predict(self, x: FloatArray) -> FloatArray:
-        """Predictions of every regressor for the same rows: features (n, d) in, labels (M, n, e) out."""
+        """Predictions of every regressor for the same rows: features (n, d) in, labels (M, n, e) in label units out."""
         with torch.no_grad():
             rows = torch.tensor(x, dtype=self.weights[0].dtype, device=self.weights[0].device)
             shape = self.config.shape(x.shape[1], self.weights[-1].shape[-1])
-            return forward(self.weights, rows.expand(len(self.val_loss), -1, -1), shape).double().cpu().numpy()
+            outputs = forward(self.weights, rows.expand(len(self.val_loss), -1, -1), shape).double().cpu().numpy()
+        return self.labels.to_labels(outputs)
 
     def one(self, m: int) -> FittedRegressors:
         """Regressor m alone, with weights of its own: the others can be forgotten."""
         weights, own = [weight[m : m + 1].clone() for weight in self.weights], slice(m, m + 1)
-        return FittedRegressors(weights, self.val_loss[own], self.train_steps[own], self.diverged[own], self.config)
+        return FittedRegressors(
+            weights, self.val_loss[own], self.train_steps[own], self.diverged[own], self.config, self.labels
+        )
 
 
 def resolve_device(device: str) -> torch.device:
@@ -163,6 +194,16 @@ def initial_weights(num_features: int, num_targets: int, config: RegressorConfig
     return weights
 
 
+def annealed_share(progress: FloatArray) -> FloatArray:
+    """The share of the learning rate at a point of an annealed training: 1 at its beginning, nearly 0 at its end.
+
+    Args:
+        progress: from 0 to 1.
+    """
+    share: FloatArray = 0.5 * (1 + np.cos(np.pi * progress))
+    return share
+
+
 class Minibatches:
     """Row indices of one regressor's minibatches, without end: slices of one shuffled epoch after the other.
 
@@ -183,22 +224,25 @@ class Minibatches:
 
 
 def fit_regressors(
-    train_sets: Sequence[tuple[FloatArray, FloatArray]],
+    train_sets: Sequence[TrainingSet],
     x_val: FloatArray,
     y_val: FloatArray,
     config: RegressorConfig,
     rngs: Sequence[np.random.Generator],
     initial: Sequence[list[Tensor] | None] | None = None,
+    labels: LabelScale | None = None,
 ) -> FittedRegressors:
     """Train M regressors with Adam on the mean squared error, as many at once as `config.max_stack` says.
 
     Args:
-        train_sets: M pairs of features (n_m, d) and labels (n_m, e); the n_m may differ.
+        train_sets: M pairs of features (n_m, d) and labels (n_m, e) in label units; the n_m may differ.
         x_val: validation features, shape (n_val, d).
-        y_val: validation labels, shape (n_val, e).
+        y_val: validation labels, shape (n_val, e), in label units.
         config: network and training.
         rngs: M generators: each draws its regressor's initial weights (unless given), then its minibatches.
         initial: M lists as from `initial_weights`, on any device, to start from a pre-trained state; None draws fresh weights.
+        labels: the networks are trained on labels standardised by it; losses and predictions stay in label units. None trains
+            on labels as they are.
 
     Raises:
         ValueError: if a training set is empty, or the device is not there.
@@ -211,6 +255,7 @@ def fit_regressors(
         raise ValueError("training and validation rows must have as many features, and as many targets")
     if min(len(x) for x, _ in train_sets) < 1:
         raise ValueError("every training set needs at least one row")
+    labels = LabelScale.identity(y_val.shape[1]) if labels is None else labels
     starts = [
         initial_weights(x_val.shape[1], y_val.shape[1], config, rng) if given is None else given
         for given, rng in zip(initial or [None] * len(rngs), rngs, strict=True)
@@ -222,7 +267,7 @@ def fit_regressors(
         resolve_device(config.device),
     )
     stacks = [
-        _fit_stack(train_sets[m : m + at_once], x_val, y_val, config, rngs[m : m + at_once], starts[m : m + at_once])
+        _fit_stack(train_sets[m : m + at_once], x_val, y_val, config, rngs[m : m + at_once], starts[m : m + at_once], labels)
         for m in range(0, len(train_sets), at_once)
     ]
     return FittedRegressors(
@@ -231,16 +276,18 @@ def fit_regressors(
         np.concatenate([stack.train_steps for stack in stacks]),
         np.concatenate([stack.diverged for stack in stacks]),
         config,
+        labels,
     )
 
 
 def _fit_stack(
-    train_sets: Sequence[tuple[FloatArray, FloatArray]],
+    train_sets: Sequence[TrainingSet],
     x_val: FloatArray,
     y_val: FloatArray,
     config: RegressorConfig,
     rngs: Sequence[np.random.Generator],
     initial: Sequence[list[Tensor]],
+    labels: LabelScale,
 ) -> FittedRegressors:
     """Train M regressors together; see `fit_regressors`."""
     dtype, device = getattr(torch, config.dtype), resolve_device(config.device)
@@ -249,47 +296,50 @@ def _fit_stack(
     # All training rows in one table; regressor m's rows start at offset[m].
     sizes = [len(x) for x, _ in train_sets]
     offset = np.cumsum([0, *sizes[:-1]])
-    rows = TrainingRows(*(np.concatenate(tables) for tables in zip(*train_sets, strict=True)))
+    x, y = (np.concatenate(tables) for tables in zip(*train_sets, strict=True))
     streams = [Minibatches(size, config.batch_size, rng) for size, rng in zip(sizes, rngs, strict=True)]
-    stack = _make_stack(weights, rows, TrainingRows(x_val, y_val), config)
+    # Losses in label units: targets weigh as their variances do. The largest is left out: single precision ends at 1e38.
+    largest = labels.scale.max()
+    val = ValidationRows(x_val, labels.to_standard(y_val), np.square(labels.scale / largest))
+    stack = _make_stack(weights, TrainingRows(x, labels.to_standard(y)), val, config)
 
     count = len(train_sets)
     kept = [w.clone() for w in stack.weights()]
     val_loss = np.full(count, np.inf)
     train_steps = np.zeros(count, dtype=np.int64)
     diverged = np.zeros(count, dtype=bool)
-    looks_since_best = np.zeros(count, dtype=np.int64)
+    checks_since_best = np.zeros(count, dtype=np.int64)
     active = np.arange(count)  # which regressor each slice of the stack is
     step = 0
     while len(active):
         chunk = min(config.max_steps - step, config.eval_every)
-        stack.advance(np.stack([streams[m].take(chunk) + offset[m] for m in active]))
+        stack.advance(np.stack([streams[m].take(chunk) + offset[m] for m in active]), config.learning_rates(step, chunk))
         step += chunk
         train_steps[active] = step
-        last_look = step == config.max_steps
-        if config.patience is None and not last_look:
+        last_check = step == config.max_steps
+        if config.patience is None and not last_check:
             continue
 
-        loss = stack.losses()
+        loss = np.square(largest) * stack.losses()
         better = loss < val_loss[active] if config.patience else np.full(len(active), True)
-        looks_since_best[active] = np.where(better, 0, looks_since_best[active] + 1)
+        checks_since_best[active] = np.where(better, 0, checks_since_best[active] + 1)
         diverged[active] |= ~np.isfinite(loss)
         val_loss[active[better]] = loss[better]
         for keep, weight in zip(kept, stack.weights(), strict=True):
             keep[active[better]] = weight[better]
 
-        stopped = diverged[active] | last_look
+        stopped = diverged[active] | last_check
         if config.patience is not None:
-            stopped |= looks_since_best[active] >= config.patience
+            stopped |= checks_since_best[active] >= config.patience
         active = active[~stopped]
         if stopped.any() and len(active):
             stack.drop(stopped)
-    return FittedRegressors(kept, val_loss, train_steps, diverged, config)
+    return FittedRegressors(kept, val_loss, train_steps, diverged, config, labels)
 
 
-def _make_stack(weights: list[Tensor], train: TrainingRows, val: TrainingRows, config: RegressorConfig) -> Stack:
+def _make_stack(weights: list[Tensor], train: TrainingRows, val: ValidationRows, config: RegressorConfig) -> Stack:
     """The stack on the backend of the config; see `RegressorConfig.resolve_backend`."""
     shape = config.shape(train.x.shape[1], train.y.shape[1])
     if config.resolve_backend() == "native":
-        return NativeStack(weights, shape, config.learning_rate, train, val)
-    return TorchStack(weights, shape, config.learning_rate, train, val, resolve_device(config.device))
+        return NativeStack(weights, shape, train, val)
+    return TorchStack(weights, shape, train, val, resolve_device(config.device))

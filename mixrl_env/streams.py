@@ -1,18 +1,19 @@
 """Random generators by name: no two uses share a stream.
 
-`numpy.random.default_rng([0, 0, 0])` equals `default_rng(0)`, so lists of small numbers do not keep streams apart. Here the seed,
-the name and the indices are hashed together.
+`numpy.random.default_rng([0, 0, 0])` equals `default_rng(0)`, so lists of small numbers do not keep streams apart. Here the
+seed, the name and the indices are hashed together.
 """
 
 from __future__ import annotations
 
 import hashlib
+from typing import SupportsInt
 
 import numpy as np
 import torch
 
 
-def stream(seed: int, name: str, *indices: int) -> np.random.Generator:
+def stream(seed: SupportsInt, name: str, *indices: SupportsInt) -> np.random.Generator:
     """The generator of one use of random numbers.
 
     Args:
@@ -23,16 +24,16 @@ def stream(seed: int, name: str, *indices: int) -> np.random.Generator:
     return np.random.default_rng(_entropy(seed, name, indices))
 
 
-def torch_stream(seed: int, name: str, *indices: int) -> torch.Generator:
+def torch_stream(seed: SupportsInt, name: str, *indices: SupportsInt) -> torch.Generator:
     """The same for torch, on the CPU."""
     return torch.Generator().manual_seed(_entropy(seed, name, indices) % 2**63)
 
 
 def data_stream(seed: int) -> np.random.Generator:
-    """The generator of a random split or of a table that is drawn: `default_rng(seed)`, so that stored splits stay as they are."""
+    """The generator of a random split or of a drawn table: `default_rng(seed)`, so that stored splits stay as they are."""
     return np.random.default_rng(seed)
 
 
-def _entropy(seed: int, name: str, indices: tuple[int, ...]) -> int:
+def _entropy(seed: SupportsInt, name: str, indices: tuple[SupportsInt, ...]) -> int:
     told = repr((int(seed), name, *(int(index) for index in indices)))
     return int.from_bytes(hashlib.sha256(told.encode()).digest()[:16], "big")

@@ -9,10 +9,11 @@ import pandas as pd
 
 from agents.mask_regression import MaskRegression
 from mixrl_env import MixingProblem, NeighborOption, ProblemConfig, RegressionData, RegressorConfig
-from mixrl_env.augmentation import TrainingSet, sample_options, with_mixed_rows
+from mixrl_env.augmentation import sample_options, with_mixed_rows
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.mixing import mix
 from mixrl_env.problem import Batch
+from mixrl_env.regressor import TrainingSet
 
 NO_MIXING, EVERY_PAIR, LEARNED, LEARNED_HALF = "no mixing", "every pair", "learned", "learned, upper half"
 EMPTY_PLAN = pd.DataFrame({"row": [0], "space": ["data"], "k": [0], "probability": [0.0]}).iloc[:0]

@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from agents.estimators.candidates import Pairs, with_mixed
 from agents.estimators.folds import Fold, varying
 from mixrl_env import FittedRegressors, ProblemConfig, fit_regressors
-from mixrl_env.augmentation import TrainingSet
 from mixrl_env.data import FloatArray
+from mixrl_env.regressor import TrainingSet
 
 Predict = Callable[[FloatArray], FloatArray]
 """Scaled labels (n, e) of features in their own units, shape (n, d)."""

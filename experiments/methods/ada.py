@@ -10,8 +10,8 @@ from sklearn.cluster import KMeans
 
 from experiments.methods.base import Augmented, Cell
 from experiments.methods.candidates import DRAWS, generators, keep_best
-from mixrl_env.augmentation import TrainingSet
 from mixrl_env.data import FloatArray, IntArray
+from mixrl_env.regressor import TrainingSet
 
 CLUSTERS = (2, 4, 8)
 ALPHAS = (1.5, 3.5, 8.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from experiments.settings import Settings
 from mixrl_env import MixingProblem
-from mixrl_env.augmentation import TrainingSet
+from mixrl_env.regressor import TrainingSet
 
 Report = Callable[[int, int, str], None]
 """Called with inner trainings done, inner trainings in all, and a few words."""

@@ -8,9 +8,9 @@ from scipy.special import softmax
 
 from experiments.methods.base import Augmented, Cell
 from experiments.methods.candidates import DRAWS, generators, keep_best, with_mixed
-from mixrl_env.augmentation import TrainingSet
 from mixrl_env.data import FloatArray
 from mixrl_env.mixing import draw_lam
+from mixrl_env.regressor import TrainingSet
 
 BANDWIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 """Of the kernel, in standard deviations of the label: from nearly the nearest label to nearly any."""

@@ -10,18 +10,19 @@ import pandas as pd
 
 from experiments.methods.base import Augmented, Cell
 from mixrl_env import MixingProblem
-from mixrl_env.augmentation import TrainingSet, choose_sets
+from mixrl_env.augmentation import choose_sets
 from mixrl_env.data import IntArray
 from mixrl_env.mixing import mix
+from mixrl_env.regressor import TrainingSet
+from mixrl_env.streams import stream
 
 DRAWS = 20
 """Artificial rows for each training row where the original algorithm draws them anew in every minibatch."""
-_STREAM = 9  # apart from the random numbers of other methods, of the choice and of the final regressors
 
 
 def generators(cell: Cell) -> list[np.random.Generator]:
     """One generator for each final regressor; every call gives the same ones."""
-    return [np.random.default_rng([_STREAM, cell.split_seed, final]) for final in range(cell.settings.final_trainings)]
+    return [stream(cell.split_seed, "peers", final) for final in range(cell.settings.final_trainings)]
 
 
 def with_mixed(problem: MixingProblem, i: IntArray, j: IntArray, lam: npt.NDArray[np.floating]) -> TrainingSet:

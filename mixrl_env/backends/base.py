@@ -1,4 +1,4 @@
-"""What a backend has to do: advance a stack of regressors, tell their losses, and let some of them go."""
+"""What a backend does: advance a stack of regressors, compute their losses, and remove those that have stopped."""
 
 from __future__ import annotations
 
@@ -50,15 +50,23 @@ class TrainingRows(NamedTuple):
     y: FloatArray
 
 
+class ValidationRows(NamedTuple):
+    """Rows that losses are computed on: features (n, d), labels (n, e), and the weight of each target's squared error (e,)."""
+
+    x: FloatArray
+    y: FloatArray
+    weights: FloatArray
+
+
 class Stack(Protocol):
     """M regressors in training, each with its own Adam; all have done the same number of steps."""
 
-    def advance(self, rows: IntArray) -> None:
-        """One Adam step a minibatch; row indices (M, steps, batch)."""
+    def advance(self, rows: IntArray, learning_rates: FloatArray) -> None:
+        """One Adam step a minibatch; row indices (M, steps, batch) and the learning rate of each step (steps,)."""
         ...
 
     def losses(self) -> FloatArray:
-        """Mean squared error of each regressor on the validation rows, shape (M,)."""
+        """Mean squared error of each regressor on the validation rows, weighted as `ValidationRows` says, shape (M,)."""
         ...
 
     def weights(self) -> list[Tensor]:
@@ -66,5 +74,5 @@ class Stack(Protocol):
         ...
 
     def drop(self, stopped: npt.NDArray[np.bool_]) -> None:
-        """Let the regressors go that are True; the others' state goes on unchanged."""
+        """Remove the regressors flagged in `stopped`; the state of the others does not change."""
         ...

@@ -53,9 +53,10 @@ def load_kernel(dtype: str) -> ctypes.CDLL:
         kernel.kernel_most_layers.restype = ctypes.c_int64
         network = (_POINTER, _COUNT, _COUNT, _POINTER)  # sizes, depth, layer norm, parameters
         moments, rows = (_POINTER, _POINTER), (_POINTER, _POINTER)  # x, y
-        training = (_POINTER, _COUNT, _COUNT, _COUNT, ctypes.c_double)  # indices, steps, batch, steps done, learning rate
+        training = (_POINTER, _COUNT, _COUNT, _COUNT, _POINTER)  # indices, steps, batch, steps done, learning rates
         kernel.kernel_train.argtypes, kernel.kernel_train.restype = (*network, *moments, *rows, *training), ctypes.c_int64
-        kernel.kernel_loss.argtypes, kernel.kernel_loss.restype = (*network, *rows, _COUNT), ctypes.c_double
+        losses = (_POINTER, _COUNT)  # weights of the outputs, rows
+        kernel.kernel_loss.argtypes, kernel.kernel_loss.restype = (*network, *rows, *losses), ctypes.c_double
         return kernel
     raise KernelUnavailableError("the C compiler could not build the kernel:\n" + "\n".join(failures))
 

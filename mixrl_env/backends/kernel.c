@@ -302,17 +302,17 @@ static void enter(network *net, const REAL *x, const int64_t *rows, int64_t coun
 }
 
 /* steps optimiser steps of a regressor that has done some before. sizes: depth + 1 widths; rows: steps x batch indices into x
- * (inputs each) and y (outputs each). Returns 0, or 1 when there is no memory. */
+ * (inputs each) and y (outputs each); learning_rates: one a step. Returns 0, or 1 when there is no memory. */
 int64_t kernel_train(const int64_t *sizes, int64_t depth, int64_t layer_norm, REAL *params, REAL *moment1, REAL *moment2,
                      const REAL *x, const REAL *y, const int64_t *rows, int64_t steps, int64_t batch, int64_t done,
-                     double learning_rate) {
+                     const double *learning_rates) {
     network net;
     if (!open_network(&net, sizes, depth, layer_norm, params, batch)) return 1;
     const layer *last = &net.layers[depth - 1];
     int64_t outputs = last->outputs;
     for (int64_t s = 0; s < steps; s++, rows += batch) {
         double t = (double)(done + s + 1);
-        adam_state state = {params, moment1, moment2, learning_rate / (1 - pow(BETA1, t)), 1 / sqrt(1 - pow(BETA2, t))};
+        adam_state state = {params, moment1, moment2, learning_rates[s] / (1 - pow(BETA1, t)), 1 / sqrt(1 - pow(BETA2, t))};
         enter(&net, x, rows, batch);
         forward(&net, panels_of(batch));
         for (int64_t r = 0; r < panels_of(batch) * PANEL; r++)
@@ -326,8 +326,10 @@ int64_t kernel_train(const int64_t *sizes, int64_t depth, int64_t layer_norm, RE
     return 0;
 }
 
-/* Mean squared error over count rows of x and y; NaN when there is no memory. */
-double kernel_loss(const int64_t *sizes, int64_t depth, int64_t layer_norm, REAL *params, const REAL *x, const REAL *y, int64_t count) {
+/* Mean over count rows of x and y, and over the outputs, of the squared error times the weight of the output; NaN when there is
+ * no memory. */
+double kernel_loss(const int64_t *sizes, int64_t depth, int64_t layer_norm, REAL *params, const REAL *x, const REAL *y,
+                   const double *weights, int64_t count) {
     network net;
     if (!open_network(&net, sizes, depth, layer_norm, params, LOSS_ROWS)) return NAN;
     const layer *last = &net.layers[depth - 1];
@@ -339,7 +341,7 @@ double kernel_loss(const int64_t *sizes, int64_t depth, int64_t layer_norm, REAL
         for (int64_t r = 0; r < rows; r++)
             for (int64_t f = 0; f < last->outputs; f++) {
                 double error = last->out[(r / PANEL * last->outputs + f) * PANEL + r % PANEL] - y[(first + r) * last->outputs + f];
-                sum += error * error;
+                sum += weights[f] * error * error;
             }
     }
     free(net.memory);

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mixrl_env.backends.base import NetworkShape, TrainingRows
+from mixrl_env.backends.base import NetworkShape, TrainingRows, ValidationRows
 from mixrl_env.backends.compiler import load_kernel
 from mixrl_env.data import FloatArray, IntArray
 
@@ -28,31 +28,31 @@ class NativeStack:
         self,
         weights: Sequence[Tensor],
         shape: NetworkShape,
-        learning_rate: float,
         train: TrainingRows,
-        val: TrainingRows,
+        val: ValidationRows,
     ) -> None:
-        self.shape, self.learning_rate, self.steps = shape, learning_rate, 0
+        self.shape, self.steps = shape, 0
         dtype = weights[0].dtype
         self.kernel = load_kernel(str(dtype).removeprefix("torch."))
         self.sizes = np.array(shape.sizes, dtype=np.int64)
-        self.train, self.val = ([torch.tensor(a, dtype=dtype) for a in rows] for rows in (train, val))
+        self.train, self.val = ([torch.tensor(a, dtype=dtype) for a in rows[:2]] for rows in (train, val))
+        self.weights_of_targets = np.ascontiguousarray(val.weights, dtype=np.float64)
         size = sum(rows * self.kernel.kernel_stride(outputs) for rows, outputs in shape.parameters())
         self.params = torch.zeros(len(weights[0]), size, dtype=dtype)
         self.moment1, self.moment2 = torch.zeros_like(self.params), torch.zeros_like(self.params)
         for view, weight in zip(self.weights(), weights, strict=True):
             view.copy_(weight)
 
-    def advance(self, rows: IntArray) -> None:
+    def advance(self, rows: IntArray, learning_rates: FloatArray) -> None:
         """See `Stack`."""
-        rows = np.ascontiguousarray(rows, dtype=np.int64)
+        rows, rates = np.ascontiguousarray(rows, dtype=np.int64), np.ascontiguousarray(learning_rates, dtype=np.float64)
         _, steps, batch = rows.shape
         x, y = (table.data_ptr() for table in self.train)
 
         def train(m: int) -> float:
             state = [self.params[m].data_ptr(), self.moment1[m].data_ptr(), self.moment2[m].data_ptr()]
             status: int = self.kernel.kernel_train(
-                *self._network(), *state, x, y, rows[m].ctypes.data, steps, batch, self.steps, self.learning_rate
+                *self._network(), *state, x, y, rows[m].ctypes.data, steps, batch, self.steps, rates.ctypes.data
             )
             if status:
                 raise MemoryError("no memory for the activations of a regressor")
@@ -64,11 +64,15 @@ class NativeStack:
     def losses(self) -> FloatArray:
         """See `Stack`."""
         x, y = (table.data_ptr() for table in self.val)
-        return np.array(
-            self._for_each(
-                lambda m: self.kernel.kernel_loss(*self._network(), self.params[m].data_ptr(), x, y, len(self.val[0]))
+        targets = self.weights_of_targets.ctypes.data
+
+        def loss(m: int) -> float:
+            of_one: float = self.kernel.kernel_loss(
+                *self._network(), self.params[m].data_ptr(), x, y, targets, len(self.val[0])
             )
-        )
+            return of_one
+
+        return np.array(self._for_each(loss))
 
     def weights(self) -> list[Tensor]:
         """See `Stack`."""

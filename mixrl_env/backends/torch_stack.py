@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm
 
-from mixrl_env.backends.base import NetworkShape, TrainingRows
+from mixrl_env.backends.base import NetworkShape, TrainingRows, ValidationRows
 from mixrl_env.data import FloatArray, IntArray
 
 
@@ -25,22 +25,23 @@ class TorchStack:
         self,
         weights: Sequence[Tensor],
         shape: NetworkShape,
-        learning_rate: float,
         train: TrainingRows,
-        val: TrainingRows,
+        val: ValidationRows,
         device: torch.device,
     ) -> None:
         dtype = weights[0].dtype
-        self.shape, self.learning_rate, self.device = shape, learning_rate, device
-        self.train, self.val = ([torch.tensor(a, dtype=dtype, device=device) for a in rows] for rows in (train, val))
+        self.shape, self.device = shape, device
+        self.train = [torch.tensor(a, dtype=dtype, device=device) for a in train]
+        self.val = [torch.tensor(a, dtype=dtype, device=device) for a in val]
         self.params = [weight.to(device, copy=True).requires_grad_() for weight in weights]
         self.optimizer = self._adam(self.params)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._rows = torch.empty(0)
 
-    def advance(self, rows: IntArray) -> None:
+    def advance(self, rows: IntArray, learning_rates: FloatArray) -> None:
         """See `Stack`."""
-        for minibatch in torch.as_tensor(rows, device=self.device).unbind(1):
+        for minibatch, rate in zip(torch.as_tensor(rows, device=self.device).unbind(1), learning_rates, strict=True):
+            self._set_rate(float(rate))
             if self._graph is None and self.device.type == "cuda" and self.optimizer.state:
                 self._capture(minibatch)
             if self._graph is None:
@@ -51,9 +52,11 @@ class TorchStack:
 
     def losses(self) -> FloatArray:
         """See `Stack`."""
-        x, y = (rows.expand(len(self.params[0]), -1, -1) for rows in self.val)
+        x, y, weights = self.val
+        count = len(self.params[0])
         with torch.no_grad():
-            return self._losses(x, y).double().cpu().numpy()
+            squared = self._squared_errors(x.expand(count, -1, -1), y.expand(count, -1, -1))
+            return (weights * squared).mean(dim=(1, 2)).double().cpu().numpy()
 
     def weights(self) -> list[Tensor]:
         """See `Stack`."""
@@ -72,7 +75,7 @@ class TorchStack:
     def _step(self, rows: Tensor) -> None:
         x, y = self.train
         self.optimizer.zero_grad()
-        self._losses(x[rows], y[rows]).sum().backward()
+        self._squared_errors(x[rows], y[rows]).mean(dim=(1, 2)).sum().backward()
         self.optimizer.step()
 
     def _capture(self, rows: Tensor) -> None:
@@ -81,12 +84,21 @@ class TorchStack:
         with torch.cuda.graph(self._graph):
             self._step(self._rows)
 
-    def _losses(self, x: Tensor, y: Tensor) -> Tensor:
-        """Mean squared error of each network over its rows and label columns, shape (M,)."""
-        return (forward(self.params, x, self.shape) - y).square().mean(dim=(1, 2))
+    def _squared_errors(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of each network for its own rows, shape (M, n, e)."""
+        return (forward(self.params, x, self.shape) - y).square()
 
     def _adam(self, params: list[Tensor]) -> torch.optim.Adam:
-        return torch.optim.Adam(params, lr=self.learning_rate, fused=True, capturable=self.device.type == "cuda")
+        on_cuda = self.device.type == "cuda"
+        rate = torch.zeros((), device=self.device) if on_cuda else 0.0  # a captured step reads the rate from the device
+        return torch.optim.Adam(params, lr=rate, fused=True, capturable=on_cuda)
+
+    def _set_rate(self, rate: float) -> None:
+        group = self.optimizer.param_groups[0]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def forward(weights: Sequence[Tensor], x: Tensor, shape: NetworkShape) -> Tensor:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mixrl_env.data import FloatArray, RegressionData
+from mixrl_env.streams import data_stream
 
 SIZES = (60, 140, 1000)
 """Training, validation and test rows."""
@@ -86,7 +87,7 @@ def load_known(name: str, split_seed: int) -> RegressionData:
         name: of the table.
         split_seed: the same seed draws the same rows.
     """
-    table, rng = KNOWN[name], np.random.default_rng(split_seed)
+    table, rng = KNOWN[name], data_stream(split_seed)
     rows: dict[str, FloatArray] = {}
     for part, size in zip(("train", "val", "test"), SIZES, strict=True):
         x = table.draw(rng, size, part == "train")

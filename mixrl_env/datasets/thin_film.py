@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mixrl_env.data import FloatArray, RegressionData
+from mixrl_env.streams import data_stream
 
 ComplexArray = npt.NDArray[np.complex128]
 
@@ -146,7 +147,7 @@ def load_synthetic(split_seed: int) -> RegressionData:
     Args:
         split_seed: the same seed draws the same 500 / 300 / 300 rows with the same noise.
     """
-    rng = np.random.default_rng(split_seed)
+    rng = data_stream(split_seed)
     choices = len(SYNTHETIC_THICKNESSES)
     drawn = rng.choice(choices**4, sum(SYNTHETIC_SIZES), replace=False)
     thicknesses = SYNTHETIC_THICKNESSES[np.stack(np.unravel_index(drawn, (choices,) * 4), axis=1)]
@@ -162,7 +163,7 @@ def load_product(split_seed: int) -> RegressionData:
     Args:
         split_seed: the same seed draws the same 300 / 300 / 234 rows with the same noise.
     """
-    rng = np.random.default_rng(split_seed)
+    rng = data_stream(split_seed)
     thicknesses = rng.normal(PRODUCT_NOMINAL, PRODUCT_SPREAD, (sum(PRODUCT_SIZES), len(PRODUCT_NOMINAL)))
     return _measured(thicknesses, PRODUCT_POINTS, PRODUCT_SIZES, rng, "Product")
 
