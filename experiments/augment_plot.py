@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.style import BLUE, GREY
+from mixrl_env.streams import stream
 
 _SPACES = {"data": "nearest by features", "label": "nearest by label"}
 _SPREAD = 0.3  # of the points of one k, half the height
@@ -33,7 +34,7 @@ def draw_plan(plan: pd.DataFrame, labels: pd.Series, words: str) -> Figure:
     ks = sorted({0, *plan["k"]})
     shades = matplotlib.colors.Normalize(plan["probability"].min(), plan["probability"].max())
     panels: tuple[Axes, Axes] = figure.subplots(1, 2, sharex=True, sharey=True)
-    rng = np.random.default_rng(0)
+    rng = stream(0, "jitter")
     for axes, (space, title) in zip(panels, _SPACES.items(), strict=True):
         own = plan[plan["space"] == space].set_index("row").reindex(range(len(labels)))
         level = np.searchsorted(ks, own["k"].fillna(0)) + rng.uniform(-_SPREAD, _SPREAD, len(labels))

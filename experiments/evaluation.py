@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from experiments.methods.base import Augmented
 from mixrl_env import MixingProblem, fit_regressors
 from mixrl_env.metrics import r2, rmse
-
-_STREAM = 1  # apart from the random numbers with which a plan was chosen: a lucky draw must not be counted twice
+from mixrl_env.streams import stream
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def final_scores(problem: MixingProblem, augmented: Augmented, split_seed: int, 
     data = problem.data
     if data.x_test is None or data.y_test is None:
         raise ValueError(f"{data.name} has no test rows to judge the final regressors on")
-    rngs = [np.random.default_rng([_STREAM, split_seed, repeat]) for repeat in range(repeats)]
+    rngs = [stream(split_seed, "final trainings", repeat) for repeat in range(repeats)]
     sets = [augmented.sets[repeat % len(augmented.sets)] for repeat in range(repeats)]
     fitted = fit_regressors(sets, problem.x_val, data.y_val, problem.config.regressor, rngs)
     predictions = fitted.predict(data.standardize_x(data.x_test))

@@ -14,10 +14,12 @@ from agents import Reinforce, ReinforceConfig
 from experiments.figures import save_figure
 from experiments.style import BLUE, GREY, ORANGE
 from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, RegressorConfig
-from mixrl_env.augmentation import TrainingSet, best_options, choose_plan, threshold_candidates
+from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
 from mixrl_env.data import FloatArray
 from mixrl_env.metrics import rmse
 from mixrl_env.mixing import mix
+from mixrl_env.regressor import TrainingSet
+from mixrl_env.streams import data_stream
 
 _ROWS, _VALIDATION_ROWS, _NOISE = 40, 400, 0.2
 _OPTIONS = tuple((space, k) for space in ("data", "label") for k in (1, 2, 4, 8))
@@ -93,7 +95,7 @@ def label_error(problem: MixingProblem, mixed: TrainingSet) -> float:
 
 def _draw_data() -> RegressionData:
     """Rows spread over [0, 1], one in each of as many equal parts, with noisy labels; validation rows drawn alike."""
-    rng = np.random.default_rng(1)
+    rng = data_stream(1)
     parts: dict[str, Any] = {"name": "idea"}
     for part, size in (("train", _ROWS), ("val", _VALIDATION_ROWS)):
         x = (np.arange(size) + rng.uniform(size=size))[:, None] / size

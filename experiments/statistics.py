@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from mixrl_env.streams import stream
+
 BASELINE = "No Augmentation"
 _FEWEST = 5
 _RESAMPLES = 9999
@@ -61,7 +63,7 @@ def bootstrap_interval(values: Sequence[float], reference: Sequence[float]) -> t
         return None
     if np.ptp(differences) == 0:
         return float(differences[0]), float(differences[0])
-    found = stats.bootstrap((differences,), np.mean, n_resamples=_RESAMPLES, rng=np.random.default_rng(0))
+    found = stats.bootstrap((differences,), np.mean, n_resamples=_RESAMPLES, rng=stream(0, "bootstrap"))
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
@@ -78,6 +80,6 @@ def interquartile_difference(values: Sequence[float], reference: Sequence[float]
     mean = float(stats.trim_mean(differences, _QUARTER))
     if len(differences) < 2:
         return Difference(mean, np.nan, np.nan)
-    drawn = np.random.default_rng(0).choice(differences, (_QUARTILE_RESAMPLES, len(differences)))
+    drawn = stream(0, "quartile bootstrap").choice(differences, (_QUARTILE_RESAMPLES, len(differences)))
     low, high = np.quantile(stats.trim_mean(drawn, _QUARTER, axis=1), (0.025, 0.975))
     return Difference(mean, float(low), float(high))

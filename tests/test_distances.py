@@ -15,6 +15,7 @@ from experiments.studies import distance_bins, distances
 from experiments.studies.distance_bins import equal_bins, measure, pair_distances
 from experiments.studies.distances import Distances
 from mixrl_env import MixingProblem, ProblemConfig, RegressionData, RegressorConfig, fit_regressors, load_dataset
+from mixrl_env.streams import stream
 from tests.test_study_kinds import stored_frame
 
 SMALL = RegressorConfig(hidden_sizes=(32, 32), learning_rate=0.01, max_steps=1000)
@@ -85,7 +86,7 @@ def test_each_bin_trains_on_as_many_mixed_rows_of_its_range(monkeypatch: pytest.
         assert by_space[line["space"]][pairs].min() >= line["low"]
         assert by_space[line["space"]][pairs].max() <= line["high"]
     # The scores are those of the regressors trained on these sets, repeat by repeat.
-    rngs = [np.random.default_rng([distance_bins._STREAM, 5, repeat]) for repeat in range(2)]
+    rngs = [stream(5, "pair trainings", repeat) for repeat in range(2)]
     data = problem.data
     fitted = fit_regressors(sets[-2:], problem.x_val, data.y_val, TINY, rngs)
     assert bins["val_rmse"].tolist()[-2:] == pytest.approx(np.sqrt(fitted.val_loss).tolist())

@@ -17,6 +17,7 @@ from experiments.settings import PRESETS, Settings
 from experiments.statistics import paired_difference
 from mixrl_env import MixRLVectorEnv, fit_regressors
 from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
+from mixrl_env.streams import stream
 
 CHECKPOINTS = (96, 256, 512, 1024, 1536)
 """Inner trainings after which the plan is judged; whole updates of m = 16, and 512 is a third of the last."""
@@ -25,7 +26,6 @@ BUDGETS = {"Algorithm 1": 512}
 _STORED = ("variant", "split_seed", "trainings", "val_rmse")
 _THRESHOLDS = 5
 _FINAL_TRAININGS = 3
-_STREAM = 5  # apart from the random numbers of learning and of the choice of the threshold
 
 
 def _masks(config: ReinforceConfig, num_envs: int = 16) -> Settings:
@@ -120,7 +120,7 @@ def learn_and_judge(name: str, split_seed: int, report: Callable[[str], None]) -
         candidates = threshold_candidates(options["probability"], _THRESHOLDS)
         plans = [[options[options["probability"] >= threshold]] for threshold in candidates]
         choice = choose_plan(problem, plans, settings.tuning_repeats, split_seed)
-        rngs = [np.random.default_rng([_STREAM, split_seed, repeat]) for repeat in range(_FINAL_TRAININGS)]
+        rngs = [stream(split_seed, "judged plans", repeat) for repeat in range(_FINAL_TRAININGS)]
         sets = [choice.sets[0]] * _FINAL_TRAININGS
         fitted = fit_regressors(sets, problem.x_val, problem.data.y_val, problem.config.regressor, rngs)
         updates = max(1, 64 // settings.num_envs)

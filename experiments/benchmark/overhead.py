@@ -19,6 +19,7 @@ from experiments.settings import PRESETS
 from mixrl_env import fit_regressors
 from mixrl_env.backends import NativeStack, TorchStack
 from mixrl_env.regressor import Minibatches
+from mixrl_env.streams import stream
 
 _UPDATES = 10
 _STACK = 16
@@ -38,7 +39,7 @@ def wasted_steps(report: Callable[[str], None]) -> pd.DataFrame:
             advance(self, minibatches)
 
         config = replace(size.config, backend=backend, device="cpu", max_stack=_STACK, learning_rate=1e-3, patience=2)
-        rngs = [np.random.default_rng(m) for m in range(_STACK)]
+        rngs = [stream(m, "early stops") for m in range(_STACK)]
         with patch.object(stack, "advance", counted):
             fitted = fit_regressors([size.rows()] * _STACK, *size.rows(), config, rngs)
         needed = int(fitted.train_steps.sum())

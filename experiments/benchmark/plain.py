@@ -12,6 +12,7 @@ from torch import nn
 from mixrl_env import RegressorConfig
 from mixrl_env.backends import NetworkShape
 from mixrl_env.regressor import Minibatches
+from mixrl_env.streams import data_stream, stream
 
 
 class Size(NamedTuple):
@@ -37,7 +38,7 @@ class Size(NamedTuple):
 
     def rows(self) -> tuple[np.ndarray, np.ndarray]:
         """Random rows: what is learned does not matter for the time."""
-        rng = np.random.default_rng(0)
+        rng = data_stream(0)
         return rng.normal(size=(self.num_rows, self.num_features)), rng.normal(size=(self.num_rows, self.num_targets))
 
 
@@ -57,7 +58,7 @@ class PlainLoop:
 
     def __call__(self) -> None:
         """Train one network for the size's steps, with one look at the validation rows, as `fit_regressors` does."""
-        config, rng = self.size.config, np.random.default_rng(0)
+        config, rng = self.size.config, stream(0, "plain loop")
         network = sequential(self.size.shape).to(self.device)
         adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         for rows in torch.as_tensor(Minibatches(len(self.x), config.batch_size, rng).take(self.size.steps)):

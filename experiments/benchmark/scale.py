@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from experiments.benchmark.timing import peak_memory_mb, time_in_turn
 from mixrl_env import MixRLVectorEnv, RegressionData
 from mixrl_env.neighbors import nearest_neighbors
+from mixrl_env.streams import data_stream
 
 TRAINING_ROWS = (200, 1_000, 10_000, 100_000)
 TABLE_ROWS, TABLE_COLUMNS, TABLE_K = 100_000, 100, 16
@@ -42,7 +43,7 @@ def step_cost(report: Callable[[str], None]) -> pd.DataFrame:
 
 def _problem(n_train: int) -> tuple[MixRLVectorEnv, np.ndarray]:
     """16 environments on so many random rows, and 16 masks."""
-    rng = np.random.default_rng(n_train)
+    rng = data_stream(n_train)
     x, y = rng.normal(size=(n_train, 7)), rng.normal(size=(n_train, 1))
     data = RegressionData(x, y, rng.normal(size=(200, 7)), rng.normal(size=(200, 1)))
     envs = MixRLVectorEnv(16, data=data, batch_rows=200, step_budget=100)
@@ -83,7 +84,7 @@ def neighbor_table(report: Callable[[str], None]) -> pd.DataFrame:
 
 
 def _points() -> np.ndarray:
-    return np.random.default_rng(0).normal(size=(TABLE_ROWS, TABLE_COLUMNS))
+    return data_stream(0).normal(size=(TABLE_ROWS, TABLE_COLUMNS))
 
 
 def _build_table() -> None:

@@ -8,13 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from experiments.benchmark.plain import SIZES, Floor, PlainLoop
 from experiments.benchmark.timing import peak_memory_mb, ratio, time_in_turn
 from mixrl_env import FittedRegressors, RegressorConfig, fit_regressors
 from mixrl_env.regressor import resolve_device
+from mixrl_env.streams import stream
 
 ROUNDS = 5
 STACKS = {"NO2": (1, 2, 4, 8, 16), "Synthetic": (1, 2, 4, 8)}
@@ -31,7 +31,7 @@ def train(size_name: str, backend: Backend, count: int, device: str = "cpu") -> 
     config = replace(
         size.config, backend=backend, device=device, max_stack=count, max_steps=every, eval_every=every, patience=None
     )
-    rngs = [np.random.default_rng(m) for m in range(count)]
+    rngs = [stream(m, "throughput") for m in range(count)]
     return fit_regressors([size.rows()] * count, *size.rows(), config, rngs)
 
 

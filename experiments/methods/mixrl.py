@@ -19,11 +19,11 @@ from mixrl_env import MixingProblem, RegressionData
 from mixrl_env.augmentation import best_options, choose_plan, sample_options, threshold_candidates
 from mixrl_env.data import FloatArray
 from mixrl_env.neighbors import NeighborOption
+from mixrl_env.streams import stream
 
 EVERY_PAIR = NeighborOption("all")
 _MOST_PAIRS = 200_000
 _EACH_K = (1, 2, 4, 8, 16)
-_STREAM = 2  # apart from the random numbers of learning, of the choice and of the final regressors
 
 
 def augment(cell: Cell) -> Augmented:
@@ -136,7 +136,7 @@ def rotate(data: RegressionData, seed: int, fold: int) -> RegressionData:
     if fold == 0:
         return data
     x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
-    order = np.random.default_rng([_STREAM, seed, fold]).permutation(len(x))
+    order = stream(seed, "rotated folds", fold).permutation(len(x))
     train, val = np.split(order, [len(data.x_train)])
     return RegressionData(x[train], y[train], x[val], y[val], name=data.name)
 
@@ -150,5 +150,5 @@ def hold_back(data: RegressionData, share: float) -> tuple[RegressionData, tuple
 
 def sampled_plans(cell: Cell, probabilities: FloatArray) -> list[pd.DataFrame]:
     """One plan drawn from the policy for each final regressor."""
-    rngs = [np.random.default_rng([_STREAM, cell.split_seed, sample]) for sample in range(cell.settings.final_trainings)]
+    rngs = [stream(cell.split_seed, "drawn plans", sample) for sample in range(cell.settings.final_trainings)]
     return [sample_options(cell.problem, probabilities, rng) for rng in rngs]

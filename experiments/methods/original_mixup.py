@@ -7,6 +7,7 @@ import numpy as np
 from experiments.methods.base import Augmented, Cell
 from experiments.methods.candidates import generators, keep_best, with_mixed
 from mixrl_env.mixing import draw_lam
+from mixrl_env.streams import stream
 
 ALPHAS = (0.2, 0.5, 1.0, 2.0)
 """Of Beta(alpha, alpha): from hardly mixed to near the middle."""
@@ -16,7 +17,7 @@ def augment(cell: Cell) -> Augmented:
     """The training rows and one mixed row for each of their n (n - 1) / 2 pairs."""
     problem = cell.problem
     i, j = np.triu_indices(len(problem.x_train), k=1)
-    lam = draw_lam(problem.config.lam, i, j, np.random.default_rng(cell.split_seed))
+    lam = draw_lam(problem.config.lam, i, j, stream(cell.split_seed, "original mixup"))
     return Augmented([with_mixed(problem, i, j, lam)])
 
 

@@ -34,6 +34,7 @@ from experiments.studies.cells import Row
 from mixrl_env import MixingProblem, MixRLVectorEnv
 from mixrl_env.augmentation import choose_plan
 from mixrl_env.data import FloatArray
+from mixrl_env.streams import stream
 
 _REINFORCE = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out")
 MakeAgent = Callable[[int], Agent]
@@ -57,7 +58,6 @@ AGENTS: dict[str, tuple[int, MakeAgent | None]] = {
 }
 # Rewards as in the default preset; then, for all alike, options drawn from the policy and the best of a few thresholds.
 _SETTINGS = replace(PRESETS["default"], rule="lowest", thresholds=4)
-_STREAM = 9
 _CHECKPOINTS = 8
 
 
@@ -136,7 +136,7 @@ class _Judge:
         self._rows = np.arange(n_train)
         self._options = (self._rows + np.arange(num_options)[:, None]) % num_options
         self._batches = every[self._rows, self._options]
-        rng = np.random.default_rng([_STREAM, split])
+        rng = stream(split, "judged masks")
         self._drawn = [(problem.sample_batch(rng), rng.random(problem.num_rows), rng.integers(2**63)) for _ in range(masks)]
 
     def probabilities(self, agent: Agent) -> FloatArray:
@@ -149,7 +149,7 @@ class _Judge:
         """Validation RMSE of regressors trained as rewards are, on masks drawn from p; all policies see the same draws."""
         batches = [batch for batch, _, _ in self._drawn]
         masks = [uniform < p[batch.rows, batch.options] for batch, uniform, _ in self._drawn]
-        outcomes, _ = self.problem.evaluate(batches, masks, [np.random.default_rng(seed) for *_, seed in self._drawn])
+        outcomes, _ = self.problem.evaluate(batches, masks, [stream(seed, "mask trainings") for *_, seed in self._drawn])
         val_rmse = float(np.mean([outcome.val_loss**0.5 for outcome in outcomes]))
         return {"level": "masks", "val_rmse": val_rmse, "mean_p": p.mean(), "sd_p": p.std()}
 

@@ -13,13 +13,13 @@ from mixrl_env import FittedRegressors, MixingProblem, fit_regressors
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.metrics import rmse
 from mixrl_env.mixing import mix
+from mixrl_env.streams import stream
 
 SPACES = ("data", "label")
 MIXED_PER_ROW = 5
 """Mixed rows of a bin for every training row."""
 _LAM = 0.5
 _STORED_PAIRS = 400  # of a split, for the scatter plot
-_STREAM = 10
 
 
 def measure(problem: MixingProblem, bins: int, repeats: int, seed: int) -> list[Row]:
@@ -40,7 +40,7 @@ def measure(problem: MixingProblem, bins: int, repeats: int, seed: int) -> list[
     Raises:
         ValueError: if a bin has fewer pairs than it must give mixed rows, or there are no test rows.
     """
-    data, rng = problem.data, np.random.default_rng([_STREAM, seed])
+    data, rng = problem.data, stream(seed, "sampled pairs")
     if data.x_test is None or data.y_test is None:
         raise ValueError(f"{data.name} has no test rows to judge the regressors on")
     i, j, distances = pair_distances(problem)
@@ -54,7 +54,7 @@ def measure(problem: MixingProblem, bins: int, repeats: int, seed: int) -> list[
         x, y = mix(problem.x_train, data.y_train, i[pairs], j[pairs], _LAM)
         sets.append((np.concatenate([problem.x_train, x]), np.concatenate([data.y_train, y])))
     jobs = [one for one in sets for _ in range(repeats)]
-    rngs = [np.random.default_rng([_STREAM, seed, repeat]) for _ in sets for repeat in range(repeats)]
+    rngs = [stream(seed, "pair trainings", repeat) for _ in sets for repeat in range(repeats)]
     fitted = fit_regressors(jobs, problem.x_val, data.y_val, problem.config.regressor, rngs)
     predictions = fitted.predict(data.standardize_x(data.x_test))
     scores = [

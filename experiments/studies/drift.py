@@ -145,18 +145,20 @@ class SyntheticRewards(VectorEnv[Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """New batches; see `VectorEnv.reset`."""
-        self._rng = np.random.default_rng(seed)
+        super().reset(seed=seed)
         return self._draw(), {}
 
     def step(self, actions: npt.NDArray[np.int8]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Rewards of masks (m, B), and new batches."""
         signs = np.where(helpful(self._states, self._problem), 1.0, -1.0)
         signal = ((actions - 0.5) * signs).sum(axis=1) / (0.5 * actions.shape[1] ** 0.5)  # SD 1 at p = 1/2
-        noise = self._rng.normal(size=self.num_envs)
+        noise = self.np_random.normal(size=self.num_envs)
         rewards = _NOISE * (self._share**0.5 * signal + (1 - self._share) ** 0.5 * noise)
         ended = np.ones(self.num_envs, dtype=bool)
         return self._draw(), rewards, ended, ~ended, {}
 
     def _draw(self) -> npt.NDArray[np.float32]:
-        self._states = np.stack([self._problem.observe(self._problem.sample_batch(self._rng)) for _ in range(self.num_envs)])
+        self._states = np.stack(
+            [self._problem.observe(self._problem.sample_batch(self.np_random)) for _ in range(self.num_envs)]
+        )
         return self._states

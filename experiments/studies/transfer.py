@@ -26,6 +26,7 @@ from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, fit_regress
 from mixrl_env.augmentation import augment, sample_options
 from mixrl_env.data import FloatArray
 from mixrl_env.observation import PARTS
+from mixrl_env.streams import stream
 
 # Each sees some parts of an observation row.
 POLICIES: dict[str, tuple[str, ...]] = {
@@ -36,7 +37,6 @@ POLICIES: dict[str, tuple[str, ...]] = {
 }
 REINFORCE = "h(x, y, k), REINFORCE"
 _GUARDED = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out", normalize=True, entropy_bonus=0.01)
-_STREAM = 6
 _KINDS = ("rewarded", "unseen", "test")
 
 
@@ -150,10 +150,11 @@ class _Judge:
 
     def masks(self, policy: str, trainings: int, p: FloatArray) -> list[Row]:
         """One row: RMSE of regressors trained as rewards are, on masks drawn from p; all policies see the same draws."""
-        rng = np.random.default_rng([_STREAM, self.split])
+        rng = stream(self.split, "transfer masks")
         batches = [self.problem.sample_batch(rng) for _ in range(self.study.masks)]
         drawn = [rng.random(len(batch.rows)) < p[batch.rows, batch.options] for batch in batches]
-        fitted, _ = self.problem.train(batches, drawn, [np.random.default_rng(rng.integers(2**63)) for _ in batches])
+        rngs = [stream(self.split, "transfer rewards", number) for number in range(len(batches))]
+        fitted, _ = self.problem.train(batches, drawn, rngs)
         rmse = {kind: float(np.square(fitted.predict(x) - y).mean() ** 0.5) for kind, (x, y) in self.looked_at.items()}
         return [{"level": "masks", "policy": policy, "trainings": trainings, "mean_p": p.mean(), "sd_p": p.std(), **rmse}]
 
@@ -163,10 +164,10 @@ class _Judge:
         sets = []
         for p in policies.values():
             for repeat in range(repeats):
-                rng = np.random.default_rng([_STREAM, self.split, repeat])
+                rng = stream(self.split, "transfer plans", repeat)
                 plan = sample_options(problem, np.full(self.shape, 0.5) if p is None else p, rng)
                 sets.append(augment(problem, plan.iloc[:0] if p is None else plan, rng))
-        rngs = [np.random.default_rng([_STREAM, self.split, repeat]) for _ in policies for repeat in range(repeats)]
+        rngs = [stream(self.split, "transfer trainings", repeat) for _ in policies for repeat in range(repeats)]
         fitted = fit_regressors(sets, problem.x_val, problem.data.y_val, problem.config.regressor, rngs)
         rows: list[Row] = [{"level": "final", "policy": name, "trainings": self.study.checkpoints[-1]} for name in policies]
         for kind, (x, y) in self.looked_at.items():
@@ -182,7 +183,7 @@ def _random_masks(
     envs: MixRLVectorEnv, trainings: int, seed: int
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """States, masks drawn by fair coins, and rewards, one entry a step of the vector."""
-    rng = np.random.default_rng([_STREAM, seed])
+    rng = stream(seed, "random masks")
     state, _ = envs.reset(seed=seed)
     states, masks, rewards = [], [], []
     for _ in range(trainings // envs.num_envs):

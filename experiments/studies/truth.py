@@ -22,11 +22,11 @@ from mixrl_env import MixingProblem, ProblemConfig, RegressorConfig, fit_regress
 from mixrl_env.augmentation import augment
 from mixrl_env.datasets.known import KNOWN
 from mixrl_env.metrics import rmse
+from mixrl_env.streams import stream
 
 REGRESSOR = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=5000)
 """Small and fast enough to be trained to the end, so that an option's harm is its labels' and not a lack of steps."""
 _KS = (1, 4, 16)
-_STREAM = 8
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Truth:
         for group, space, k in keys:
             chosen = np.flatnonzero(groups[group]) if group in groups else np.empty(0, dtype=np.int64)
             plan = pd.DataFrame({"row": chosen, "space": space, "k": k})
-            sets.append(augment(problem, plan, np.random.default_rng(split)))
+            sets.append(augment(problem, plan, stream(split, "one option")))
         jobs = [rows for rows in sets for _ in range(self.repeats)]
-        rngs = [np.random.default_rng([_STREAM, split, repeat]) for _ in sets for repeat in range(self.repeats)]
+        rngs = [stream(split, "option trainings", repeat) for _ in sets for repeat in range(self.repeats)]
         data = problem.data
         fitted = fit_regressors(jobs, problem.x_val, data.y_val, REGRESSOR, rngs)
         assert data.x_test is not None
