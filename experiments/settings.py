@@ -38,6 +38,7 @@ class Settings:
         pretrained: whether rewards start from a pre-trained state; see `mixrl_env.ProblemConfig`.
         step_budget: optimiser steps of a reward; None trains to the early stop.
         regressor: network and training of f_phi; None is the environment's own.
+        standardize_labels: whether f_phi is trained on standardised labels; see `mixrl_env.ProblemConfig`.
         num_envs: m, masks an update.
         trainings: inner trainings that the agent may spend; REINFORCE may converge before (`ReinforceConfig.patience`).
         agent: "reinforce", or "mask_regression", ours; "none" gives every row and option the same probability.
@@ -71,6 +72,7 @@ class Settings:
     pretrained: bool = False
     step_budget: int | None = None
     regressor: RegressorConfig | None = None
+    standardize_labels: bool = True
     num_envs: int = 1
     trainings: int = 5000
     agent: AgentName = "reinforce"
@@ -148,8 +150,9 @@ class Settings:
 
     def of_baseline(self) -> Settings:
         """Only what a baseline depends on, all else at its default: it need not be computed again when MixRL changes."""
-        kept = ("dataset", "env_id", "lam", "train_rows", "val_rows", "options", "regressor", "knn_repeats", "knn_trials")
-        return Settings(agent="none", final_trainings=self.final_trainings, **{name: getattr(self, name) for name in kept})
+        kept = ("dataset", "env_id", "lam", "train_rows", "val_rows", "options", "regressor", "standardize_labels")
+        same = {name: getattr(self, name) for name in (*kept, "knn_repeats", "knn_trials", "final_trainings")}
+        return Settings(agent="none", **same)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON can hold them, without what is left at None and without those of agents that are not used."""
@@ -166,6 +169,7 @@ class Settings:
             "data": self.dataset,
             "lam": self.lam,
             "observe": self.observe,
+            "standardize_labels": self.standardize_labels,
             "pretrained": self.pretrained,
             "step_budget": self.step_budget,
             **own,
