@@ -17,6 +17,7 @@ from experiments.studies.distances import Distances
 from experiments.studies.drift import Drift
 from experiments.studies.estimators import Estimators
 from experiments.studies.fidelity import Fidelity
+from experiments.studies.labels import Labels
 from experiments.studies.transfer import Transfer
 from experiments.studies.truth import Truth
 from mixrl_env.datasets import dataset_names
@@ -28,6 +29,7 @@ KINDS: dict[str, type[CellStudy]] = {
     "drift": Drift,
     "estimators": Estimators,
     "fidelity": Fidelity,
+    "labels": Labels,
     "transfer": Transfer,
     "truth": Truth,
 }
