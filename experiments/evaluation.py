@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from experiments.methods.base import Augmented
-from mixrl_env import MixingProblem, fit_regressors
+from mixrl_env import MixingProblem
 from mixrl_env.metrics import r2, rmse
 from mixrl_env.streams import stream
 
@@ -43,7 +43,7 @@ def final_scores(problem: MixingProblem, augmented: Augmented, split_seed: int, 
         raise ValueError(f"{data.name} has no test rows to judge the final regressors on")
     rngs = [stream(split_seed, "final trainings", repeat) for repeat in range(repeats)]
     sets = [augmented.sets[repeat % len(augmented.sets)] for repeat in range(repeats)]
-    fitted = fit_regressors(sets, problem.x_val, data.y_val, problem.config.regressor, rngs)
+    fitted = problem.fit(sets, rngs)
     predictions = fitted.predict(data.standardize_x(data.x_test))
     averaged = rmse(data.y_val, fitted.predict(problem.x_val).mean(axis=0)), rmse(data.y_test, predictions.mean(axis=0))
     return [

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 
 from experiments.statistics import paired_difference
-from experiments.studies import distance_bins, distances
+from experiments.studies import distances
 from experiments.studies.distance_bins import equal_bins, measure, pair_distances
 from experiments.studies.distances import Distances
-from mixrl_env import MixingProblem, ProblemConfig, RegressionData, RegressorConfig, fit_regressors, load_dataset
+from mixrl_env import MixingProblem, ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.streams import stream
 from tests.test_study_kinds import stored_frame
 
@@ -60,7 +60,8 @@ def test_distances_of_all_pairs_in_units_of_the_largest() -> None:
 
 def test_each_bin_trains_on_as_many_mixed_rows_of_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
     problem, told = problem_of(TINY, columns=2), []
-    monkeypatch.setattr(distance_bins, "fit_regressors", lambda *args: told.append(args) or fit_regressors(*args))
+    fit = problem.fit
+    monkeypatch.setattr(problem, "fit", lambda *args: told.append(args) or fit(*args))
     rows = measure(problem, bins=3, repeats=2, seed=5)
     [(sets, *_)] = told
     assert len(sets) == 2 * (1 + 2 * 3)
@@ -88,7 +89,7 @@ def test_each_bin_trains_on_as_many_mixed_rows_of_its_range(monkeypatch: pytest.
     # The scores are those of the regressors trained on these sets, repeat by repeat.
     rngs = [stream(5, "pair trainings", repeat) for repeat in range(2)]
     data = problem.data
-    fitted = fit_regressors(sets[-2:], problem.x_val, data.y_val, TINY, rngs)
+    fitted = fit(sets[-2:], rngs)
     assert bins["val_rmse"].tolist()[-2:] == pytest.approx(np.sqrt(fitted.val_loss).tolist())
     assert data.x_test is not None
     errors = fitted.predict(data.standardize_x(data.x_test)) - data.y_test

@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.spatial.distance import pdist
 
 from experiments.studies.cells import Row
-from mixrl_env import FittedRegressors, MixingProblem, fit_regressors
+from mixrl_env import FittedRegressors, MixingProblem
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.metrics import rmse
 from mixrl_env.mixing import mix
@@ -55,7 +55,7 @@ def measure(problem: MixingProblem, bins: int, repeats: int, seed: int) -> list[
         sets.append((np.concatenate([problem.x_train, x]), np.concatenate([data.y_train, y])))
     jobs = [one for one in sets for _ in range(repeats)]
     rngs = [stream(seed, "pair trainings", repeat) for _ in sets for repeat in range(repeats)]
-    fitted = fit_regressors(jobs, problem.x_val, data.y_val, problem.config.regressor, rngs)
+    fitted = problem.fit(jobs, rngs)
     predictions = fitted.predict(data.standardize_x(data.x_test))
     scores = [
         {"val_rmse": float(loss) ** 0.5, "test_rmse": rmse(data.y_test, predicted)}
