@@ -8,6 +8,7 @@ from agents.mask_regression import MaskRegression, MaskRegressionConfig
 from agents.meta_gradient import MetaGradient, MetaGradientConfig
 from agents.random_search import RandomSearch, RandomSearchConfig
 from agents.reinforce import Reinforce, ReinforceConfig
+from agents.reinforce_variants import ReinforceVariant, ReinforceVariantConfig
 from agents.row_policy import RowPolicy
 from agents.sb3 import SB3Agent, SB3Config
 from agents.sb3_vec_env import SB3VecEnv
@@ -28,6 +29,8 @@ __all__ = [
     "RandomSearchConfig",
     "Reinforce",
     "ReinforceConfig",
+    "ReinforceVariant",
+    "ReinforceVariantConfig",
     "RowPolicy",
     "SB3Agent",
     "SB3Config",

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from gymnasium.spaces import Box, MultiBinary
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from mixrl_env.checks import check_seed
+from mixrl_env.checks import check_seed, check_whole
 
 Envs = VectorEnv[Any, Any, Any]
+AnyEnv = Envs | gym.Env[Any, Any]
 Config = TypeVar("Config")
 ProgressCallback = Callable[[int, dict[str, float]], None]
 """Called after every update with the inner trainings spent so far and the metrics that were logged."""
@@ -45,10 +46,17 @@ def settled(config: Config | None, kind: type[Config], seed: int) -> Config:
     Raises:
         ValueError: for a config of another kind, or a bad seed.
     """
-    if not isinstance(config, kind | None):
+    if config is not None and type(config) is not kind:  # an agent would ignore the settings that a derived config adds
         raise ValueError(f"config must be None or of {kind.__name__}, got {config!r}")
     check_seed(seed)
     return kind() if config is None else config
+
+
+def check_budget(num_trainings: int, m: int) -> None:
+    """Raise a ValueError unless the budget is a whole number and enough for one update of m trainings."""
+    check_whole(num_trainings, "num_trainings")
+    if num_trainings < m:
+        raise ValueError(f"a budget of {num_trainings} trainings is below one update of m = {m}")
 
 
 def check_rows(rows: npt.NDArray[np.float32], row_size: int) -> None:

@@ -1,12 +1,12 @@
 """Guards against drift: gradient noise alone moves the bias of h_theta that all rows share, until p is 0 or 1.
 
-Algorithm 1 has none; each is an option of `agents.ReinforceConfig`.
+Algorithm 1 has none; each is an option of `agents.ReinforceVariantConfig`.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
 
 _HIGHEST, _LOWEST = 0.9, 0.1  # mean p beyond which DVRL's penalty sets in
@@ -15,6 +15,11 @@ _HIGHEST, _LOWEST = 0.9, 0.1  # mean p beyond which DVRL's penalty sets in
 def center(logits: Tensor) -> Tensor:
     """Logits (..., B) around a mean of zero: what is learned is which rows to prefer, not how many to select."""
     return logits - logits.mean(dim=-1, keepdim=True)
+
+
+def center_output(module: nn.Module, rows: tuple[Tensor, ...], logits: Tensor) -> Tensor:
+    """A forward hook for a network whose logits (..., B) are to be centred."""
+    return center(logits)
 
 
 def guard(logits: Tensor, entropy_bonus: float, exploration_penalty: float) -> Tensor:

@@ -13,6 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
+from torch.nn.utils import get_total_norm
 
 from agents.base import check_rows
 from agents.files import write_bytes
@@ -61,6 +63,16 @@ class ValueNetwork(nn.Module):
         with torch.no_grad():
             logits: Tensor = self(torch.as_tensor(rows, device=next(self.parameters()).device))
             return logits.double().cpu()
+
+
+def log_pi(logits: Tensor, masks: Tensor) -> Tensor:
+    """Log of pi_theta(D^m | D^b) for masks (..., B) of 0 and 1 under logits (..., B), shape (...,) (Sec. 3.2)."""
+    return -bce_with_logits(logits, masks, reduction="none").sum(dim=-1)
+
+
+def gradient_norm(network: ValueNetwork) -> float:
+    """Euclidean norm of the gradient of all weights."""
+    return float(get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None]))
 
 
 def save_value_network(network: ValueNetwork, path: Path) -> None:

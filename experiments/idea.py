@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agents import Reinforce, ReinforceConfig
+from agents import ReinforceVariant, ReinforceVariantConfig
 from experiments.figures import save_figure
 from experiments.style import BLUE, GREY, ORANGE
 from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, RegressorConfig
@@ -26,7 +26,7 @@ _OPTIONS = tuple((space, k) for space in ("data", "label") for k in (1, 2, 4, 8)
 # Trained to the end, so that without mixing it follows the noise of the labels. Rows without noise are interpolated well as
 # they are: the agent learns the same there, but the validation rows choose to mix nothing.
 _REGRESSOR = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.01, max_steps=1500, patience=None)
-_AGENT = ReinforceConfig(
+_AGENT = ReinforceVariantConfig(
     hidden_sizes=(64, 64), learning_rate=0.003, baseline="leave_one_out", normalize=True, entropy_bonus=0.01, center=True
 )
 _MASKS, _STEP_BUDGET, _REPEATS = 16, 300, 16
@@ -80,7 +80,7 @@ def learn_plan(trainings: int, seed: int = 0) -> tuple[MixingProblem, TrainingSe
     )
     assert isinstance(envs, MixRLVectorEnv)
     problem = envs.problem
-    agent = Reinforce(_AGENT, seed).learn(envs, trainings)
+    agent = ReinforceVariant(_AGENT, seed).learn(envs, trainings)
     probabilities = agent.probabilities(problem.observe(problem.every_row_and_option())).reshape(_ROWS, len(_OPTIONS))
     plan = best_options(problem, probabilities)
     candidates = [[plan[plan["probability"] >= threshold]] for threshold in threshold_candidates(plan["probability"])]

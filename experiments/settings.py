@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from agents import MaskRegressionConfig, ReinforceConfig
+from agents import MaskRegressionConfig, ReinforceVariantConfig
 from experiments.own_table import OwnTable
 from mixrl_env import ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.augmentation import Rule
@@ -20,7 +20,11 @@ from mixrl_env.registration import PAPER_SETTINGS
 AgentName = Literal["reinforce", "mask_regression", "none"]
 PlanKind = Literal["most_probable", "sampled"]
 _AGENT_SETTINGS = ("reinforce", "mask_regression")
+_ENV_IDS = {settings["data"]: env_id for env_id, settings in PAPER_SETTINGS.items()}
 _CHOICES = {"agent": get_args(AgentName), "plan": get_args(PlanKind), "rule": get_args(Rule)}
+
+SMALL_REGRESSOR = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=5000)
+"""For named tables that are not the paper's: fast enough to be trained to the end."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Settings:
         regressor: network and training of f_phi; None is the environment's own.
         standardize_labels: whether f_phi is trained on standardised labels; see `mixrl_env.ProblemConfig`.
         num_envs: m, masks an update.
-        trainings: inner trainings that the agent may spend; REINFORCE may converge before (`ReinforceConfig.patience`).
+        trainings: inner trainings that the agent may spend; REINFORCE may converge before (`ReinforceVariantConfig.patience`).
         agent: "reinforce", or "mask_regression", ours; "none" gives every row and option the same probability.
         reinforce: settings of Algorithm 1.
         mask_regression: settings of the regression on masks.
@@ -76,7 +80,7 @@ class Settings:
     num_envs: int = 1
     trainings: int = 5000
     agent: AgentName = "reinforce"
-    reinforce: ReinforceConfig = field(default_factory=ReinforceConfig)
+    reinforce: ReinforceVariantConfig = field(default_factory=ReinforceVariantConfig)
     mask_regression: MaskRegressionConfig = field(default_factory=MaskRegressionConfig)
     folds: int = 1
     held_back: float = 0.0
@@ -105,7 +109,11 @@ class Settings:
             raise ValueError(f"held_back must lie in [0, 1), got {self.held_back!r}")
         if self.env_id not in ("MixRL-v0", *PAPER_SETTINGS):
             raise ValueError(f"env_id must be one of MixRL-v0, {', '.join(PAPER_SETTINGS)}, got {self.env_id!r}")
-        for name, kind in (("reinforce", ReinforceConfig), ("mask_regression", MaskRegressionConfig), ("mixrl_name", str)):
+        for name, kind in (
+            ("reinforce", ReinforceVariantConfig),
+            ("mask_regression", MaskRegressionConfig),
+            ("mixrl_name", str),
+        ):
             if not isinstance(getattr(self, name), kind):
                 raise ValueError(
                     f"{name} must be a {'text' if kind is str else 'table of settings'}, got {getattr(self, name)!r}"
@@ -124,20 +132,25 @@ class Settings:
     def on(self, dataset: str, table: OwnTable | None = None) -> Settings:
         """The same settings on another dataset.
 
-        On a table of the user's own, env_id is "MixRL-v0", and options that are not set are the environment's own as far as
-        the table has training rows for their k.
+        On a dataset of the paper, env_id is its own environment unless another than NO2's was set. On any other table, env_id
+        is "MixRL-v0", and options that are not set are the environment's own as far as the table has training rows for their
+        k; a regressor that is not set is `SMALL_REGRESSOR` on the tables that `load_dataset` knows.
 
         Raises:
-            ValueError: if options are set whose k the table has too few training rows for.
+            ValueError: for an unknown dataset, or if options are set whose k the table has too few training rows for.
         """
-        if table is None:
-            return dataclasses.replace(self, dataset=dataset)
-        n_train, options = table.sizes[0], self.options
+        if table is None and dataset in _ENV_IDS:
+            env_id = _ENV_IDS[dataset] if self.env_id == Settings.env_id else self.env_id
+            return dataclasses.replace(self, dataset=dataset, env_id=env_id)
+        n_train = len(load_dataset(dataset).x_train) if table is None else table.sizes[0]
+        regressor, options = self.regressor, self.options
+        if table is None and regressor is None:
+            regressor = SMALL_REGRESSOR
         if options is not None:
             check_options(options, n_train)
         elif any(option.k >= n_train for option in DEFAULT_OPTIONS):
             options = tuple((space, k) for space, k in DEFAULT_OPTIONS if k < n_train)
-        return dataclasses.replace(self, dataset=dataset, table=table, env_id="MixRL-v0", options=options)
+        return dataclasses.replace(self, dataset=dataset, table=table, env_id="MixRL-v0", regressor=regressor, options=options)
 
     def load(self, split_seed: int) -> RegressionData:
         """The rows of a split.
@@ -224,12 +237,12 @@ PRESETS: dict[str, Settings] = {
         step_budget=300,
         num_envs=16,
         trainings=1600,
-        reinforce=ReinforceConfig(learning_rate=0.003, baseline="leave_one_out", patience=40, keep_best=True),
+        reinforce=ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out", patience=40, keep_best=True),
     ),
     # Algorithm 1 as printed: one mask a step, moving average, every reward trained from scratch to the early stop. The paper
     # does not print its iterations; its 185 minutes at about two seconds a training are 5000. "Until convergence" is a thousand
     # updates without a new highest moving average of the reward. Global kNN is tuned by Bayesian optimisation.
-    "paper": Settings(mixrl_name="MixRL (Algorithm 1)", reinforce=ReinforceConfig(patience=1000), knn_trials=16),
+    "paper": Settings(mixrl_name="MixRL (Algorithm 1)", reinforce=ReinforceVariantConfig(patience=1000), knn_trials=16),
     # Seconds instead of minutes, to see that everything runs; its results mean nothing.
     "smoke": Settings(
         pretrained=True,
@@ -237,7 +250,7 @@ PRESETS: dict[str, Settings] = {
         regressor=RegressorConfig(max_steps=100),
         num_envs=2,
         trainings=8,
-        reinforce=ReinforceConfig(baseline="leave_one_out"),
+        reinforce=ReinforceVariantConfig(baseline="leave_one_out"),
         tuning_repeats=1,
         final_trainings=2,
     ),

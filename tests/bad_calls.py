@@ -27,6 +27,7 @@ from agents import (
     RandomSearchConfig,
     Reinforce,
     ReinforceConfig,
+    ReinforceVariantConfig,
     SB3Agent,
     SB3Config,
     ValueNetwork,
@@ -148,10 +149,10 @@ def network(row_size: int) -> ValueNetwork:
 AGENTS = [
     ("learning rate in words", lambda: ReinforceConfig(learning_rate="fast"), ("learning_rate must be a number", "'fast'")),  # type: ignore[arg-type]
     ("infinite learning rate", lambda: ReinforceConfig(learning_rate=math.inf), ("learning_rate", "inf")),
-    ("infinite bonus", lambda: ReinforceConfig(entropy_bonus=math.inf), ("entropy_bonus", "inf")),
+    ("infinite bonus", lambda: ReinforceVariantConfig(entropy_bonus=math.inf), ("entropy_bonus", "inf")),
     ("half a window", lambda: ReinforceConfig(window=1.5), ("ReinforceConfig.window must be a whole number, got 1.5",)),  # type: ignore[arg-type]
     ("a layer without nodes", lambda: ReinforceConfig(hidden_sizes=(64, 0)), ("hidden_sizes", "at least 1", "(64, 0)")),
-    ("critic in words", lambda: ReinforceConfig(critic="no"), ("critic must be True or False, got 'no'",)),  # type: ignore[arg-type]
+    ("critic in words", lambda: ReinforceVariantConfig(critic="no"), ("critic must be True or False, got 'no'",)),  # type: ignore[arg-type]
     ("half a mask", lambda: CrossEntropyConfig(population=2.5), ("population must be a whole number, got 2.5",)),  # type: ignore[arg-type]
     ("no features", lambda: RandomSearchConfig(num_features=None), ("num_features must be a whole number",)),  # type: ignore[arg-type]
     ("no exploration", lambda: MaskRegressionConfig(exploration=None), ("exploration must be a number",)),  # type: ignore[arg-type]

@@ -16,19 +16,19 @@ from agents import (
     CrossEntropy,
     MaskRegression,
     RandomSearch,
-    Reinforce,
-    ReinforceConfig,
+    ReinforceVariant,
+    ReinforceVariantConfig,
     SB3Agent,
     SB3Config,
 )
 from tests.toy import FixedRowsEnv, best_mask
 
-_REINFORCE = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out", hidden_sizes=(64, 64))
+_REINFORCE = ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out", hidden_sizes=(64, 64))
 # Each with the mean probability of the right answer that it has reached after 2,048 trainings, and nobody at the start.
 AGENTS: dict[str, tuple[Callable[[int], Agent], float]] = {
-    "REINFORCE": (lambda seed: Reinforce(_REINFORCE, seed), 0.95),
-    "REINFORCE, antithetic": (lambda seed: Reinforce(replace(_REINFORCE, antithetic=True), seed), 0.95),
-    "REINFORCE, critic": (lambda seed: Reinforce(replace(_REINFORCE, critic=True), seed), 0.95),
+    "REINFORCE": (lambda seed: ReinforceVariant(_REINFORCE, seed), 0.95),
+    "REINFORCE, antithetic": (lambda seed: ReinforceVariant(replace(_REINFORCE, antithetic=True), seed), 0.95),
+    "REINFORCE, critic": (lambda seed: ReinforceVariant(replace(_REINFORCE, critic=True), seed), 0.95),
     "mask regression": (lambda seed: MaskRegression(seed=seed), 0.95),
     "cross-entropy": (lambda seed: CrossEntropy(seed=seed), 0.95),
     "random search": (lambda seed: RandomSearch(seed=seed), 0.6),

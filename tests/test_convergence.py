@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
-from agents import Reinforce, ReinforceConfig
+from agents import ReinforceVariant, ReinforceVariantConfig
 from agents.progress import Progress
 from tests.toy import ToyVectorEnv
 
@@ -76,10 +76,12 @@ class SameReward(ToyVectorEnv):
 @pytest.mark.parametrize("critic", [False, True])
 def test_learning_stops_early_and_says_so(critic: bool, tmp_path: Path) -> None:
     m, window, patience = 4, 5, 3
-    config = ReinforceConfig(baseline="leave_one_out", critic=critic, window=window, patience=patience, hidden_sizes=(8,))
+    config = ReinforceVariantConfig(
+        baseline="leave_one_out", critic=critic, progress_window=window, patience=patience, hidden_sizes=(8,)
+    )
     logger = Logger(None, [CSVOutputFormat(str(tmp_path / "progress.csv"))])
     envs, seen = SameReward(m), []
-    agent = Reinforce(config, seed=0, logger=logger)
+    agent = ReinforceVariant(config, seed=0, logger=logger)
     agent.learn(envs, 1000, lambda spent, metrics: seen.append((spent, metrics["convergence/converged"])))
     logger.close()
     updates = window + patience  # the first full window is the highest
@@ -96,23 +98,24 @@ def test_learning_stops_early_and_says_so(critic: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("patience", [None, 50])
 def test_a_budget_that_ends_first_is_spent(patience: int | None) -> None:
     envs, converged = SameReward(4), []
-    config = ReinforceConfig(window=5, patience=patience, hidden_sizes=(8,))
-    Reinforce(config).learn(envs, 83, lambda _, metrics: converged.append(metrics["convergence/converged"]))
+    config = ReinforceVariantConfig(progress_window=5, patience=patience, hidden_sizes=(8,))
+    ReinforceVariant(config).learn(envs, 83, lambda _, metrics: converged.append(metrics["convergence/converged"]))
     assert len(envs.history) == 20  # 83 rounded down to whole updates
     assert converged == [0.0] * 20
 
 
 def test_keep_best_keeps_the_policy_of_the_highest_smoothed_reward() -> None:
     """Against a replay that looks back over the whole run: the same weights as learning that ends at the best update."""
-    config = ReinforceConfig(
-        learning_rate=0.03, baseline="leave_one_out", window=5, keep_best=True
+    config = ReinforceVariantConfig(
+        learning_rate=0.03, baseline="leave_one_out", progress_window=5, keep_best=True
     )  # so large that it gets worse
     rewards: list[float] = []
-    kept = Reinforce(config, seed=1).learn(ToyVectorEnv(4), 4 * 60, lambda _, metrics: rewards.append(metrics["reward/mean"]))
+    kept = ReinforceVariant(config, seed=1)
+    kept.learn(ToyVectorEnv(4), 4 * 60, lambda _, metrics: rewards.append(metrics["reward/mean"]))
     smoothed = [np.mean(rewards[update - 4 : update + 1]) for update in range(4, len(rewards))]
     best = 5 + int(np.argmax(smoothed))
     assert best < len(rewards)  # else there is nothing to tell apart
-    stopped = Reinforce(replace(config, keep_best=False), seed=1).learn(ToyVectorEnv(4), 4 * best)
+    stopped = ReinforceVariant(replace(config, keep_best=False), seed=1).learn(ToyVectorEnv(4), 4 * best)
     assert kept.network is not None
     assert stopped.network is not None
     for ours, theirs in zip(kept.network.parameters(), stopped.network.parameters(), strict=True):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from agents import Reinforce, ReinforceConfig, ValueNetwork
+from agents import ReinforceVariant, ReinforceVariantConfig, ValueNetwork
 from agents.critic import PooledCritic
+from mixrl_env.streams import torch_stream
 from tests.toy import NUM_OPTIONS, ToyVectorEnv, best_mask
 
 ROW_SIZE = 1 + NUM_OPTIONS
@@ -129,10 +130,10 @@ def test_same_generator_same_result_and_global_generator_untouched() -> None:
 @pytest.mark.parametrize("baseline", ["moving_average", "leave_one_out"])
 def test_reinforce_with_a_critic_line_by_line(baseline: str) -> None:
     """The agent's weights equal those of the update written out: R - Q with its baseline, Q before it sees R, mean of Q."""
-    m, config = 4, ReinforceConfig(hidden_sizes=(8, 4), baseline=baseline, window=5, critic=True)  # type: ignore[arg-type]
+    m, config = 4, ReinforceVariantConfig(hidden_sizes=(8, 4), baseline=baseline, window=5, critic=True)  # type: ignore[arg-type]
     envs = ToyVectorEnv(m)
-    agent = Reinforce(config, seed=3).learn(envs, 30 * m)
-    generator, base = torch.Generator().manual_seed(3), 0.0
+    agent = ReinforceVariant(config, seed=3).learn(envs, 30 * m)
+    generator, base = torch_stream(3, "reinforce"), 0.0
     network = ValueNetwork(ROW_SIZE, (8, 4), generator)
     critic = PooledCritic(ROW_SIZE, generator, CPU)
     adam = torch.optim.Adam(network.parameters(), lr=0.001)

@@ -12,12 +12,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import Reinforce, ReinforceConfig
+from agents import ReinforceVariant, ReinforceVariantConfig
 from agents.guards import center, guard
 from tests.test_reinforce import network_at_start
 from tests.toy import NUM_OPTIONS, ToyVectorEnv
 
-SMALL = ReinforceConfig(hidden_sizes=(8, 4), baseline="leave_one_out", learning_rate=0.01)
+SMALL = ReinforceVariantConfig(hidden_sizes=(8, 4), baseline="leave_one_out", learning_rate=0.01)
 # Every x of a grid with every option.
 ROWS = np.concatenate(
     [np.tile(np.linspace(-1, 1, 21)[:, None], (3, 1)), np.repeat(np.eye(NUM_OPTIONS), 21, axis=0)], axis=1
@@ -100,7 +100,7 @@ def test_gradient_of_one_update(changes: dict[str, Any]) -> None:
     """Eq. 1 over B and the rewards' standard deviation, plus the entropy, all with h around a mean of zero."""
     config, m, b = replace(SMALL, **changes), 5, 8
     envs = ToyVectorEnv(m, num_rows=b)
-    agent = Reinforce(config, seed=1).learn(envs, m)
+    agent = ReinforceVariant(config, seed=1).learn(envs, m)
     states, masks, rewards = envs.history[0]
     network = network_at_start(1, config)
     scale = b * np.std(rewards, ddof=1) if config.normalize else 1.0
@@ -123,13 +123,14 @@ def test_gradient_of_one_update(changes: dict[str, Any]) -> None:
 
 
 def test_weight_decay_shrinks_theta_beside_the_step_of_adam() -> None:
-    decayed, plain = (weights(Reinforce(replace(SMALL, weight_decay=w), seed=2).learn(ToyVectorEnv(4), 4)) for w in (3.0, 0.0))
+    agents = [ReinforceVariant(replace(SMALL, weight_decay=decay), seed=2) for decay in (3.0, 0.0)]
+    decayed, plain = (weights(agent.learn(ToyVectorEnv(4), 4)) for agent in agents)
     start = torch.cat([p.detach().flatten() for p in network_at_start(2, SMALL).parameters()])
     torch.testing.assert_close(decayed - plain, -0.01 * 3.0 * start, rtol=1e-4, atol=1e-7)
     assert not torch.equal(plain, start)
 
 
-def weights(agent: Reinforce) -> torch.Tensor:
+def weights(agent: ReinforceVariant) -> torch.Tensor:
     assert agent.network is not None
     return torch.cat([p.detach().flatten() for p in agent.network.parameters()])
 
@@ -153,17 +154,17 @@ class Scaled(ToyVectorEnv):
 )
 def test_normalised_runs_do_not_depend_on_the_scale_of_the_reward(changes: dict[str, Any]) -> None:
     config = replace(SMALL, normalize=True, entropy_bonus=0.1, **changes)
-    one = weights(Reinforce(config, seed=0).learn(Scaled(4, 1.0), 4 * 12))
+    one = weights(ReinforceVariant(config, seed=0).learn(Scaled(4, 1.0), 4 * 12))
     for scale in (2.0**-10, 2.0**7):  # powers of two: not even the rounding is another
-        assert torch.equal(weights(Reinforce(config, seed=0).learn(Scaled(4, scale), 4 * 12)), one)
+        assert torch.equal(weights(ReinforceVariant(config, seed=0).learn(Scaled(4, scale), 4 * 12)), one)
     # Unless it is normalised, the bonus drowns the one reward and is drowned by the other.
     bare = replace(config, normalize=False)
-    small, large = (weights(Reinforce(bare, seed=0).learn(Scaled(4, scale), 4 * 12)) for scale in (2.0**-10, 2.0**7))
+    small, large = (weights(ReinforceVariant(bare, seed=0).learn(Scaled(4, scale), 4 * 12)) for scale in (2.0**-10, 2.0**7))
     assert float((small - large).abs().max()) > 0.01
 
 
 def test_normalised_rewards_without_spread_move_nothing() -> None:
-    agent = Reinforce(replace(SMALL, normalize=True), seed=0).learn(Scaled(4, 0.0), 4 * 5)
+    agent = ReinforceVariant(replace(SMALL, normalize=True), seed=0).learn(Scaled(4, 0.0), 4 * 5)
     start = torch.cat([p.detach().flatten() for p in network_at_start(0, SMALL).parameters()])
     assert torch.equal(weights(agent), start)
 
@@ -171,14 +172,14 @@ def test_normalised_rewards_without_spread_move_nothing() -> None:
 @pytest.mark.parametrize("decay", [0.5, 0.95])
 def test_averaged_weights_are_the_recomputed_mean(decay: float) -> None:
     """The run itself is that of the last weights; the average only looks on."""
-    last = Reinforce(SMALL, seed=4)
+    last = ReinforceVariant(SMALL, seed=4)
     thetas: list[torch.Tensor] = []
     last.learn(ToyVectorEnv(4), 4 * 30, lambda *_: thetas.append(weights(last)))
     mean, means = thetas[0], []
     for theta in thetas:
         mean = decay * mean + (1 - decay) * theta
         means.append(mean)
-    averaged = Reinforce(replace(SMALL, average=decay), seed=4)
+    averaged = ReinforceVariant(replace(SMALL, average=decay), seed=4)
     seen: list[torch.Tensor] = []
     averaged.learn(ToyVectorEnv(4), 4 * 30, lambda *_: seen.append(weights(averaged)))
     for ours, expected in zip(seen, means, strict=True):
@@ -191,7 +192,7 @@ def test_averaged_weights_are_the_recomputed_mean(decay: float) -> None:
 
 
 def test_probabilities_of_a_centred_policy() -> None:
-    agent = Reinforce(replace(SMALL, center=True), seed=0).learn(ToyVectorEnv(4), 4 * 20)
+    agent = ReinforceVariant(replace(SMALL, center=True), seed=0).learn(ToyVectorEnv(4), 4 * 20)
     assert agent.network is not None
     with torch.no_grad():
         logits = agent.network(torch.tensor(ROWS)).numpy()
@@ -213,7 +214,7 @@ def test_rewards_of_noise_move_a_guarded_policy_less() -> None:
     fast = replace(SMALL, hidden_sizes=(32, 32))
     furthest = []
     for config in (fast, replace(fast, normalize=True, entropy_bonus=0.03)):
-        runs = [Reinforce(config, seed).learn(Noise(16, num_rows=128), 16 * 100) for seed in range(2)]
+        runs = [ReinforceVariant(config, seed).learn(Noise(16, num_rows=128), 16 * 100) for seed in range(4)]
         furthest.append(max(abs(float(run.probabilities(ROWS).mean()) - 0.5) for run in runs))
     assert furthest[0] > 0.35
     assert furthest[1] < 0.15
@@ -237,7 +238,8 @@ def test_exploration_penalty_turns_the_mean_back_at_nine_tenths_and_at_a_tenth(s
     for weight in (0.0, 1000.0):
         config = replace(SMALL, learning_rate=0.03, exploration_penalty=weight)
         means: list[float] = []
-        Reinforce(config, seed=0).learn(Count(8, sign), 8 * 100, lambda _, metrics, m=means: m.append(metrics["policy/p_mean"]))
+        agent = ReinforceVariant(config, seed=0)
+        agent.learn(Count(8, sign), 8 * 100, lambda _, metrics, m=means: m.append(metrics["policy/p_mean"]))
         share[weight] = np.array(means if sign > 0 else [1 - p for p in means])
     assert share[0.0][-10:].min() > 0.97
     assert share[1000.0].max() > 0.9  # it does come there
@@ -261,9 +263,9 @@ def test_exploration_penalty_turns_the_mean_back_at_nine_tenths_and_at_a_tenth(s
 )
 def test_values_that_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ReinforceConfig(**changes)
+        ReinforceVariantConfig(**changes)
 
 
 def test_one_trajectory_has_no_spread_to_normalise_by() -> None:
     with pytest.raises(ValueError, match=r"normalize takes the spread .* at least 2 environments, got 1"):
-        Reinforce(ReinforceConfig(normalize=True)).learn(ToyVectorEnv(1), 5)
+        ReinforceVariant(ReinforceVariantConfig(normalize=True)).learn(ToyVectorEnv(1), 5)

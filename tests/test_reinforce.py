@@ -1,4 +1,4 @@
-"""Algorithm 1 held against its formulas, and against a problem whose best mask is known."""
+"""Algorithm 1 and its variants held against its formulas, and against a problem whose best mask is known."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import pytest
 import torch
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
+import agents.reinforce
 import mixrl_env  # noqa: F401  # registers the ids
-from agents import Reinforce, ReinforceConfig, ValueNetwork
+from agents import Reinforce, ReinforceConfig, ReinforceVariant, ReinforceVariantConfig, ValueNetwork
+from mixrl_env.streams import torch_stream
 from tests.toy import NUM_OPTIONS, ToyVectorEnv, best_mask
 
 
 def network_at_start(seed: int, config: ReinforceConfig) -> ValueNetwork:
-    return ValueNetwork(1 + NUM_OPTIONS, config.hidden_sizes, torch.Generator().manual_seed(seed))
+    return ValueNetwork(1 + NUM_OPTIONS, config.hidden_sizes, torch_stream(seed, "reinforce"))
 
 
 def log_pi(network: ValueNetwork, state: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -45,20 +47,44 @@ def test_algorithm_1_line_by_line() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("m", [1, 3])
+def test_a_variant_without_options_is_algorithm_1_to_the_bit(m: int) -> None:
+    runs = []
+    for agent in (Reinforce(seed=3), ReinforceVariant(ReinforceVariantConfig(), seed=3)):
+        curve: list[dict[str, float]] = []
+        envs = ToyVectorEnv(m)
+        agent.learn(envs, 40 * m, lambda _, metrics, curve=curve: curve.append(metrics))
+        assert agent.network is not None
+        weights = torch.cat([p.detach().flatten() for p in agent.network.parameters()])
+        masks = np.array([masks for _, masks, _ in envs.history])
+        runs.append((weights, masks, agent.probabilities(envs.history[0][0]), agent.trainings, curve))
+    (weights, masks, p, trainings, curve), (*others, more) = runs
+    assert torch.equal(weights, others[0])
+    np.testing.assert_array_equal(masks, others[1])
+    np.testing.assert_array_equal(p, others[2])
+    assert trainings == others[3] == 40 * m
+    assert curve == [{name: update[name] for name in curve[0]} for update in more]  # variants log their convergence besides
+
+
+def test_algorithm_1_is_a_page() -> None:
+    source = Path(agents.reinforce.__file__).read_text()
+    assert len(source.splitlines()) <= 100
+
+
 @pytest.mark.parametrize(
     ("config", "m"),
     [
-        (ReinforceConfig(hidden_sizes=(8, 4)), 5),
-        (ReinforceConfig(hidden_sizes=(8, 4), baseline="leave_one_out"), 5),
-        (ReinforceConfig(hidden_sizes=(8, 4), baseline="leave_one_out", antithetic=True), 6),
-        (ReinforceConfig(hidden_sizes=(8, 4), antithetic=True), 2),
+        (ReinforceVariantConfig(hidden_sizes=(8, 4)), 5),
+        (ReinforceVariantConfig(hidden_sizes=(8, 4), baseline="leave_one_out"), 5),
+        (ReinforceVariantConfig(hidden_sizes=(8, 4), baseline="leave_one_out", antithetic=True), 6),
+        (ReinforceVariantConfig(hidden_sizes=(8, 4), antithetic=True), 2),
     ],
     ids=["moving average", "leave one out", "leave a pair out", "moving average, antithetic"],
 )
-def test_gradient_of_one_update(config: ReinforceConfig, m: int) -> None:
+def test_gradient_of_one_update(config: ReinforceVariantConfig, m: int) -> None:
     """The gradient that the agent leaves behind is Eq. 1 with its baseline, computed from the masks it sampled."""
     envs = ToyVectorEnv(m)
-    agent = Reinforce(config, seed=1).learn(envs, m)
+    agent = ReinforceVariant(config, seed=1).learn(envs, m)
     assert agent.network is not None
     states, masks, rewards = envs.history[0]
     network = network_at_start(1, config)
@@ -85,10 +111,10 @@ class OneState(ToyVectorEnv):
         return self._states
 
 
-def gradients_of_a_policy_at_rest(config: ReinforceConfig, envs: OneState, updates: int) -> torch.Tensor:
+def gradients_of_a_policy_at_rest(config: ReinforceVariantConfig, envs: OneState, updates: int) -> torch.Tensor:
     """The gradient of each update (updates, parameters). Adam's steps are too small for h to move; a critic does learn."""
     config = replace(config, hidden_sizes=(8,), learning_rate=1e-12)
-    agent, rows = Reinforce(config, seed=0), []
+    agent, rows = ReinforceVariant(config, seed=0), []
 
     def keep(_: int, __: dict[str, float]) -> None:
         assert agent.network is not None
@@ -104,18 +130,18 @@ def gradients_of_a_policy_at_rest(config: ReinforceConfig, envs: OneState, updat
 @pytest.mark.parametrize(
     ("config", "m", "updates"),
     [
-        (ReinforceConfig(), 20_000, 1),
-        (ReinforceConfig(baseline="leave_one_out"), 20_000, 1),
+        (ReinforceVariantConfig(), 20_000, 1),
+        (ReinforceVariantConfig(baseline="leave_one_out"), 20_000, 1),
         # Few trajectories: a baseline that held the mirrored one would be off by 1 / (m - 1) of the gradient.
-        (ReinforceConfig(baseline="leave_one_out", antithetic=True), 4, 800),
+        (ReinforceVariantConfig(baseline="leave_one_out", antithetic=True), 4, 800),
         # Many updates: the critic is 0 in the first, and its part of the gradient counts only once it has learned.
-        (ReinforceConfig(critic=True), 4, 300),
-        (ReinforceConfig(baseline="leave_one_out", critic=True), 4, 300),
-        (ReinforceConfig(baseline="leave_one_out", antithetic=True, critic=True), 4, 300),
+        (ReinforceVariantConfig(critic=True), 4, 300),
+        (ReinforceVariantConfig(baseline="leave_one_out", critic=True), 4, 300),
+        (ReinforceVariantConfig(baseline="leave_one_out", antithetic=True, critic=True), 4, 300),
     ],
     ids=["moving average", "leave one out", "antithetic", "moving average, critic", "critic", "antithetic, critic"],
 )
-def test_gradient_is_unbiased(config: ReinforceConfig, m: int, updates: int) -> None:
+def test_gradient_is_unbiased(config: ReinforceVariantConfig, m: int, updates: int) -> None:
     """Averaged over many masks it is the exact gradient of the expected reward, all 2^B masks enumerated."""
     envs = OneState(m, num_rows=3)
     sampled = gradients_of_a_policy_at_rest(config, envs, updates).mean(dim=0)
@@ -135,14 +161,14 @@ def test_critic_takes_noise_away() -> None:
     """What it is for; the last updates, since it first has to learn."""
     noise = []
     for critic in (False, True):
-        config = ReinforceConfig(baseline="leave_one_out", critic=critic)
+        config = ReinforceVariantConfig(baseline="leave_one_out", critic=critic)
         last = gradients_of_a_policy_at_rest(config, OneState(4, num_rows=3), 250)[-100:]
         noise.append(float(last.var(dim=0).sum()))
     assert noise[1] < 0.2 * noise[0]
 
 
 def test_antithetic_masks_are_mirrored_in_pairs() -> None:
-    agent, pairs = Reinforce(ReinforceConfig(antithetic=True)), 20_000
+    agent, pairs = ReinforceVariant(ReinforceVariantConfig(antithetic=True)), 20_000
     p = torch.tensor([0.0, 0.1, 0.5, 0.8, 1.0])
     masks = agent._sample(p.expand(2 * pairs, -1), torch.Generator().manual_seed(0))
     assert set(masks.unique().tolist()) == {0.0, 1.0}
@@ -161,16 +187,16 @@ def test_antithetic_masks_are_mirrored_in_pairs() -> None:
 @pytest.mark.parametrize(
     ("config", "m", "trainings"),
     [
-        (ReinforceConfig(), 1, 4000),
-        (ReinforceConfig(baseline="leave_one_out", learning_rate=0.003), 16, 16 * 400),
-        (ReinforceConfig(baseline="leave_one_out", learning_rate=0.003, antithetic=True), 16, 16 * 400),
-        (ReinforceConfig(baseline="leave_one_out", learning_rate=0.003, critic=True), 16, 16 * 400),
-        (ReinforceConfig(baseline="leave_one_out", learning_rate=0.003, antithetic=True, critic=True), 16, 16 * 400),
+        (ReinforceVariantConfig(), 1, 4000),
+        (ReinforceVariantConfig(baseline="leave_one_out", learning_rate=0.003), 16, 16 * 400),
+        (ReinforceVariantConfig(baseline="leave_one_out", learning_rate=0.003, antithetic=True), 16, 16 * 400),
+        (ReinforceVariantConfig(baseline="leave_one_out", learning_rate=0.003, critic=True), 16, 16 * 400),
+        (ReinforceVariantConfig(baseline="leave_one_out", learning_rate=0.003, antithetic=True, critic=True), 16, 16 * 400),
     ],
     ids=["algorithm 1", "leave-one-out", "antithetic", "critic", "antithetic, critic"],
 )
-def test_finds_the_known_best_mask(config: ReinforceConfig, m: int, trainings: int) -> None:
-    agent = Reinforce(config, seed=0).learn(ToyVectorEnv(m), trainings)
+def test_finds_the_known_best_mask(config: ReinforceVariantConfig, m: int, trainings: int) -> None:
+    agent = ReinforceVariant(config, seed=0).learn(ToyVectorEnv(m), trainings)
     states = np.concatenate(
         [np.tile(np.linspace(-1, 1, 42)[:, None], (3, 1)), np.repeat(np.eye(NUM_OPTIONS), 42, axis=0)], axis=1
     ).astype(np.float32)
@@ -181,7 +207,7 @@ def test_finds_the_known_best_mask(config: ReinforceConfig, m: int, trainings: i
 
 @pytest.mark.parametrize("variant", [{}, {"antithetic": True, "critic": True}], ids=["plain", "antithetic, critic"])
 def test_same_seed_same_run_and_global_generators_untouched(variant: dict[str, bool], tmp_path: Path) -> None:
-    config = ReinforceConfig(baseline="leave_one_out", **variant)  # type: ignore[arg-type]
+    config = ReinforceVariantConfig(baseline="leave_one_out", **variant)  # type: ignore[arg-type]
     weights, curves = [], []
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
@@ -190,7 +216,7 @@ def test_same_seed_same_run_and_global_generators_untouched(variant: dict[str, b
         torch.rand(3)
         logger = Logger(None, [CSVOutputFormat(str(tmp_path / f"{run}.csv"))])
         torch.set_rng_state(before)
-        agent = Reinforce(config, seed=7, logger=logger).learn(ToyVectorEnv(4), 40)
+        agent = ReinforceVariant(config, seed=7, logger=logger).learn(ToyVectorEnv(4), 40)
         logger.close()
         assert torch.equal(torch.get_rng_state(), before)
         assert agent.network is not None
@@ -218,17 +244,21 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="below one update of m = 4"):
         Reinforce().learn(ToyVectorEnv(4), 3)
     with pytest.raises(ValueError, match="at least 2 environments"):
-        Reinforce(ReinforceConfig(baseline="leave_one_out")).learn(ToyVectorEnv(1), 3)
+        ReinforceVariant(ReinforceVariantConfig(baseline="leave_one_out")).learn(ToyVectorEnv(1), 3)
     with pytest.raises(ValueError, match="come in pairs; m = 5 is odd"):
-        Reinforce(ReinforceConfig(antithetic=True)).learn(ToyVectorEnv(5), 5)
+        ReinforceVariant(ReinforceVariantConfig(antithetic=True)).learn(ToyVectorEnv(5), 5)
     with pytest.raises(ValueError, match="at least 4 environments, got 2"):  # nobody is left outside the pair
-        Reinforce(ReinforceConfig(baseline="leave_one_out", antithetic=True)).learn(ToyVectorEnv(2), 2)
+        ReinforceVariant(ReinforceVariantConfig(baseline="leave_one_out", antithetic=True)).learn(ToyVectorEnv(2), 2)
     with pytest.raises(ValueError, match="patience must be None or at least 1, got 0"):
-        ReinforceConfig(patience=0)
+        ReinforceVariantConfig(patience=0)
     with pytest.raises(ValueError, match="baseline must be"):
-        ReinforceConfig(baseline="mean")  # type: ignore[arg-type]
+        ReinforceVariantConfig(baseline="mean")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="learning_rate positive"):
         ReinforceConfig(learning_rate=0)
+    with pytest.raises(ValueError, match="progress_window must be at least 1, got 0"):
+        ReinforceVariantConfig(progress_window=0)
+    with pytest.raises(ValueError, match="config must be None or of ReinforceConfig"):  # it would ignore what variants add
+        Reinforce(ReinforceVariantConfig(critic=True))
     with pytest.raises(RuntimeError, match="call learn"):
         Reinforce().probabilities(np.zeros((1, 4), dtype=np.float32))
     envs = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents import MaskRegressionConfig, ReinforceConfig
+from agents import MaskRegressionConfig, ReinforceVariantConfig
 from experiments.engines.base import Failure, Outcome, perform
 from experiments.failures import record_failure
 from experiments.methods import BASELINES
@@ -88,7 +88,7 @@ def test_with_changes_replaces_fields_and_fields_of_fields() -> None:
     again = with_changes(changed, {"regressor": {"batch_size": 3}, "reinforce": {"center": True}})  # further changes add up
     assert again.regressor == RegressorConfig(hidden_sizes=(4,), learning_rate=0.5, batch_size=3)
     assert again.reinforce == replace(base.reinforce, entropy_bonus=0.25, center=True)
-    whole = ReinforceConfig(average=0.5)
+    whole = ReinforceVariantConfig(average=0.5)
     assert with_changes(base, {"reinforce": whole}).reinforce is whole
 
 
@@ -188,7 +188,7 @@ BAD_FILES = {
     "not TOML": ("splits = [0", "is not TOML"),
     "kind": (
         'kind = "comparison"',
-        "unknown kind 'comparison'; known: compare, agents, distances, drift, estimators, fidelity, transfer, truth",
+        "unknown kind 'comparison'; known: compare, agents, distances, drift, estimators, fidelity, labels, transfer, truth",
     ),
     "key": ('split = [0]\npreset = "smoke"', "unknown key 'split'; known: 'kind', 'preset', 'datasets', 'splits'"),
     "preset": ('preset = "tiny"', "unknown preset 'tiny'; known: 'default', 'reinforce', 'paper', 'smoke'"),

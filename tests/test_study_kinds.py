@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from agents import MaskRegressionConfig, ReinforceConfig
+from agents import MaskRegressionConfig, ReinforceVariantConfig
 from experiments.engines.base import perform
 from experiments.methods import Cell, mixrl
 from experiments.methods.mixrl import hold_back
@@ -46,10 +46,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         plan="sampled",
     )
     monkeypatch.setitem(PRESETS, "default", settings)
-    monkeypatch.setattr(truth, "REGRESSOR", TINY)
+    monkeypatch.setattr(truth, "SMALL_REGRESSOR", TINY)
     monkeypatch.setattr(fidelity, "ProblemConfig", lambda: ProblemConfig(regressor=TINY))
     monkeypatch.setattr(transfer, "_GUARDED", replace(transfer._GUARDED, hidden_sizes=(8,)))
-    few = {"Algorithm 1 (m = 1)": (1, ReinforceConfig(hidden_sizes=(8,))), "Regression on masks": (16, None)}
+    few = {"Algorithm 1 (m = 1)": (1, ReinforceVariantConfig(hidden_sizes=(8,))), "Regression on masks": (16, None)}
     monkeypatch.setattr(drift, "AGENTS", few)
 
 

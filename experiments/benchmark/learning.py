@@ -11,11 +11,11 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 
-from agents import Reinforce, ReinforceConfig
+from agents import ReinforceVariant, ReinforceVariantConfig
 from experiments.results import read_stored, slug, write_csv
 from experiments.settings import PRESETS, Settings
 from experiments.statistics import paired_difference
-from mixrl_env import MixRLVectorEnv, fit_regressors
+from mixrl_env import MixRLVectorEnv
 from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
 from mixrl_env.streams import stream
 
@@ -28,16 +28,16 @@ _THRESHOLDS = 5
 _FINAL_TRAININGS = 3
 
 
-def _masks(config: ReinforceConfig, num_envs: int = 16) -> Settings:
+def _masks(config: ReinforceVariantConfig, num_envs: int = 16) -> Settings:
     return replace(PRESETS["reinforce"], num_envs=num_envs, reinforce=config)
 
 
-_LEAVE_ONE_OUT = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out")
+_LEAVE_ONE_OUT = ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out")
 VARIANTS: dict[str, Settings] = {
     # As printed: rewards from scratch to the early stop, m = 1. All others take the cheap rewards of the default preset.
-    "Algorithm 1": replace(PRESETS["paper"], reinforce=ReinforceConfig()),
-    "Algorithm 1, pre-trained rewards": _masks(ReinforceConfig(), num_envs=1),
-    "16 masks, moving average": _masks(ReinforceConfig(learning_rate=0.003)),
+    "Algorithm 1": replace(PRESETS["paper"], reinforce=ReinforceVariantConfig()),
+    "Algorithm 1, pre-trained rewards": _masks(ReinforceVariantConfig(), num_envs=1),
+    "16 masks, moving average": _masks(ReinforceVariantConfig(learning_rate=0.003)),
     "16 masks, leave-one-out": _masks(_LEAVE_ONE_OUT),
     "16 masks, leave-one-out, best kept": _masks(replace(_LEAVE_ONE_OUT, keep_best=True)),
     "16 masks, antithetic": _masks(replace(_LEAVE_ONE_OUT, antithetic=True)),
@@ -103,7 +103,7 @@ def learn_and_judge(name: str, split_seed: int, report: Callable[[str], None]) -
         **settings.env_settings(),
     )
     assert isinstance(envs, MixRLVectorEnv)
-    problem, agent = envs.problem, Reinforce(settings.reinforce, seed=split_seed)
+    problem, agent = envs.problem, ReinforceVariant(settings.reinforce, seed=split_seed)
     everything = problem.every_row_and_option()
     rows: list[dict[str, object]] = []
     sampled: list[float] = []
@@ -122,7 +122,7 @@ def learn_and_judge(name: str, split_seed: int, report: Callable[[str], None]) -
         choice = choose_plan(problem, plans, settings.tuning_repeats, split_seed)
         rngs = [stream(split_seed, "judged plans", repeat) for repeat in range(_FINAL_TRAININGS)]
         sets = [choice.sets[0]] * _FINAL_TRAININGS
-        fitted = fit_regressors(sets, problem.x_val, problem.data.y_val, problem.config.regressor, rngs)
+        fitted = problem.fit(sets, rngs)
         updates = max(1, 64 // settings.num_envs)
         judging += time.monotonic() - began
         rows.append(

@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 
-from agents import Reinforce
+from agents import ReinforceVariant
 from experiments.benchmark.plain import SIZES
 from experiments.benchmark.throughput import backends, train
 from experiments.settings import PRESETS
@@ -34,9 +34,11 @@ def wasted_steps(report: Callable[[str], None]) -> pd.DataFrame:
         stack = NativeStack if backend == "native" else TorchStack
         taken: list[int] = []
 
-        def counted(self: Any, minibatches: np.ndarray, advance: Any = stack.advance, taken: list[int] = taken) -> None:
+        def counted(
+            self: Any, minibatches: np.ndarray, *more: Any, advance: Any = stack.advance, taken: list[int] = taken
+        ) -> None:
             taken.append(minibatches.shape[0] * minibatches.shape[1])
-            advance(self, minibatches)
+            advance(self, minibatches, *more)
 
         config = replace(size.config, backend=backend, device="cpu", max_stack=_STACK, learning_rate=1e-3, patience=2)
         rngs = [stream(m, "early stops") for m in range(_STACK)]
@@ -100,7 +102,7 @@ def around_training(report: Callable[[str], None]) -> pd.DataFrame:
     def progress(done: int, _: dict[str, float]) -> None:
         report(f"around the training: {done} trainings")
 
-    agent = Reinforce(settings.reinforce)
+    agent = ReinforceVariant(settings.reinforce)
     agent.learn(envs, settings.num_envs)  # warm-up
     with patch("mixrl_env.problem.fit_regressors", _timed(fit_regressors, spent, "training")):
         start = time.perf_counter()

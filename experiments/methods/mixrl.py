@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from agents import MaskRegression, Reinforce, save_value_network
+from agents import MaskRegression, ReinforceVariant, save_value_network
 from agents.base import Envs
 from experiments.methods.base import Augmented, Cell
 from experiments.settings import Settings
@@ -103,10 +103,10 @@ def learn(cell: Cell) -> tuple[FloatArray, int, str]:
             ),
         )
     logger.close()
-    if isinstance(agent, Reinforce):
+    if isinstance(agent, ReinforceVariant):
         assert agent.network is not None  # learn() has made it
         save_value_network(agent.network, cell.folder / "value_network.safetensors")
-    stopped = "converged" if isinstance(agent, Reinforce) and agent.converged else "budget spent"
+    stopped = "converged" if isinstance(agent, ReinforceVariant) and agent.converged else "budget spent"
     words = f"{stopped} after {agent.trainings} trainings"
     probabilities = agent.probabilities(problem.observe(everything)).reshape(shape)
     options = [problem.options[option] for option in everything.options]
@@ -115,11 +115,11 @@ def learn(cell: Cell) -> tuple[FloatArray, int, str]:
     return probabilities, agent.trainings + settings.folds * int(settings.pretrained), words
 
 
-def make_agent(settings: Settings, seed: int, logger: Logger | None = None) -> Reinforce | MaskRegression:
+def make_agent(settings: Settings, seed: int, logger: Logger | None = None) -> ReinforceVariant | MaskRegression:
     """The agent that the settings name."""
     if settings.agent == "mask_regression":
         return MaskRegression(settings.mask_regression, seed, logger)
-    return Reinforce(settings.reinforce, seed, logger)
+    return ReinforceVariant(settings.reinforce, seed, logger)
 
 
 def make_envs(settings: Settings, data: RegressionData, split_seed: int) -> Iterator[Envs]:

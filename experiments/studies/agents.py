@@ -19,7 +19,8 @@ from agents import (
     MetaGradient,
     RandomSearch,
     Reinforce,
-    ReinforceConfig,
+    ReinforceVariant,
+    ReinforceVariantConfig,
     SB3Agent,
     SB3Config,
 )
@@ -36,17 +37,17 @@ from mixrl_env.augmentation import choose_plan
 from mixrl_env.data import FloatArray
 from mixrl_env.streams import stream
 
-_REINFORCE = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out")
+_REINFORCE = ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out")
 MakeAgent = Callable[[int], Agent]
 AGENTS: dict[str, tuple[int, MakeAgent | None]] = {
     # m, the masks of an update, and the agent of a seed; the first two are controls.
     NO_AUGMENTATION: (1, None),
     NOTHING_LEARNED: (1, None),
-    "Algorithm 1": (1, lambda seed: Reinforce(ReinforceConfig(), seed)),
-    "REINFORCE": (16, lambda seed: Reinforce(_REINFORCE, seed)),
-    "REINFORCE, antithetic": (16, lambda seed: Reinforce(replace(_REINFORCE, antithetic=True), seed)),
-    "REINFORCE, critic": (16, lambda seed: Reinforce(replace(_REINFORCE, critic=True), seed)),
-    "REINFORCE, guarded": (16, lambda seed: Reinforce(replace(_REINFORCE, normalize=True, entropy_bonus=0.01), seed)),
+    "Algorithm 1": (1, lambda seed: Reinforce(seed=seed)),
+    "REINFORCE": (16, lambda seed: ReinforceVariant(_REINFORCE, seed)),
+    "REINFORCE, antithetic": (16, lambda seed: ReinforceVariant(replace(_REINFORCE, antithetic=True), seed)),
+    "REINFORCE, critic": (16, lambda seed: ReinforceVariant(replace(_REINFORCE, critic=True), seed)),
+    "REINFORCE, guarded": (16, lambda seed: ReinforceVariant(replace(_REINFORCE, normalize=True, entropy_bonus=0.01), seed)),
     "MaskRegression": (16, lambda seed: MaskRegression(seed=seed)),
     "MetaGradient": (4, lambda seed: MetaGradient(seed=seed)),  # few at once: it learns many times within a training
     "CrossEntropy": (16, lambda seed: CrossEntropy(seed=seed)),
@@ -188,8 +189,7 @@ class _Watch:
         """Is told by the agent how many trainings it has spent."""
         self._done, looks = done, done * _CHECKPOINTS // self._budget
         if looks > self._looks:
-            self._looks, began = looks, _clocks()
-            spent = self.spent()
+            self._looks, spent, began = looks, self.spent(), _clocks()
             self.rows.append(self._judge.look(self._judge.probabilities(self._agent)) | spent)
             self._started += _clocks() - began
 

@@ -15,16 +15,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from matplotlib.figure import Figure
 
-from agents import Agent, MaskRegression, Reinforce, ReinforceConfig
+from agents import Agent, MaskRegression, ReinforceVariant, ReinforceVariantConfig
 from experiments.figures import save_figure
 from experiments.studies.cells import Row
 from mixrl_env import MixingProblem, ProblemConfig, load_dataset
 from mixrl_env.env import spaces_of
 
-_FAST = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out")
+_FAST = ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out")
 _NORMAL = replace(_FAST, normalize=True)
-AGENTS: dict[str, tuple[int, ReinforceConfig | None]] = {
-    "Algorithm 1 (m = 1)": (1, ReinforceConfig()),
+AGENTS: dict[str, tuple[int, ReinforceVariantConfig | None]] = {
+    "Algorithm 1 (m = 1)": (1, ReinforceVariantConfig()),
     "16 masks, leave-one-out": (16, _FAST),
     "+ exploration penalty 1000": (16, replace(_FAST, exploration_penalty=1000.0)),
     "+ logits centred": (16, replace(_FAST, center=True)),
@@ -63,7 +63,7 @@ class Drift:
         for kind, share in _SHARES.items():
             for name, (m, config) in AGENTS.items():
                 envs = SyntheticRewards(problem, m, share)
-                agent: Agent = MaskRegression(seed=seed) if config is None else Reinforce(config, seed)
+                agent: Agent = MaskRegression(seed=seed) if config is None else ReinforceVariant(config, seed)
                 agent.learn(envs, self.trainings)
                 observed = problem.observe(problem.every_row_and_option())
                 p = agent.probabilities(observed)

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from agents import MaskRegression, Reinforce, ReinforceConfig
+from agents import MaskRegression, ReinforceVariant, ReinforceVariantConfig
 from experiments.figures import save_figure
 from experiments.methods.mixrl import hold_back
 from experiments.settings import PRESETS
 from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
-from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, fit_regressors, load_dataset
+from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, load_dataset
 from mixrl_env.augmentation import augment, sample_options
 from mixrl_env.data import FloatArray
 from mixrl_env.observation import PARTS
@@ -36,7 +36,7 @@ POLICIES: dict[str, tuple[str, ...]] = {
     "h(x, y, k) and distances": PARTS,
 }
 REINFORCE = "h(x, y, k), REINFORCE"
-_GUARDED = ReinforceConfig(learning_rate=0.003, baseline="leave_one_out", normalize=True, entropy_bonus=0.01)
+_GUARDED = ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out", normalize=True, entropy_bonus=0.01)
 _KINDS = ("rewarded", "unseen", "test")
 
 
@@ -87,7 +87,7 @@ class Transfer:
 
         columns = _columns(("x", "y", "option"), rewarded, len(envs.problem.options))
         own["observe"] = ("x", "y", "option")
-        learner = Reinforce(_GUARDED, seed=split)
+        learner = ReinforceVariant(_GUARDED, seed=split)
 
         def look(done: int, metrics: dict[str, float]) -> None:
             if done in self.checkpoints:
@@ -168,7 +168,7 @@ class _Judge:
                 plan = sample_options(problem, np.full(self.shape, 0.5) if p is None else p, rng)
                 sets.append(augment(problem, plan.iloc[:0] if p is None else plan, rng))
         rngs = [stream(self.split, "transfer trainings", repeat) for _ in policies for repeat in range(repeats)]
-        fitted = fit_regressors(sets, problem.x_val, problem.data.y_val, problem.config.regressor, rngs)
+        fitted = problem.fit(sets, rngs)
         rows: list[Row] = [{"level": "final", "policy": name, "trainings": self.study.checkpoints[-1]} for name in policies]
         for kind, (x, y) in self.looked_at.items():
             predicted = fitted.predict(x).reshape(len(policies), repeats, *y.shape)

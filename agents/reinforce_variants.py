@@ -1,0 +1,176 @@
+"""REINFORCE beyond Algorithm 1: other baselines, a critic, guards against drift, a stopping rule (ours, not the paper's)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from stable_baselines3.common.logger import Logger
+from torch import Tensor
+
+from agents.base import AnyEnv, ProgressCallback, as_vector_env, settled
+from agents.checkpoint import Checkpoints
+from agents.critic import PooledCritic
+from agents.guards import center_output, guard
+from agents.progress import Progress
+from agents.reinforce import Reinforce, ReinforceConfig
+from agents.value_network import ValueNetwork, log_pi
+
+
+@dataclass(frozen=True)
+class ReinforceVariantConfig(ReinforceConfig):
+    """Settings of `ReinforceVariant`, those of Algorithm 1 included; the defaults are Algorithm 1 without a stopping rule.
+
+    Attributes:
+        baseline: "moving_average" is Base of Algorithm 1; "leave_one_out" compares each of m > 1 trajectories with the mean of
+            the others.
+        antithetic: mirror the random numbers of every other trajectory; leave-one-out then leaves the mirrored pair out.
+        critic: subtract what `agents.critic.PooledCritic` expects of a mask, and add the gradient of its mean.
+        patience: updates without a new highest smoothed reward after which the policy counts as converged; None spends the
+            whole budget.
+        progress_window: updates that the smoothed reward is the mean of; `window` is W of Base alone.
+        keep_best: the policy is that of the highest smoothed reward, not that of the last update.
+        average: the policy is an exponential moving average of theta over the updates with this decay; 0 takes theta itself.
+        normalize: divide Eq. 1 by B and by the standard deviation of the update's rewards, so that neither C nor the size of
+            the batch changes the balance with the guards below.
+        entropy_bonus: weight of the policy's entropy in nats a row, which holds p at 1/2 where rewards tell nothing.
+        exploration_penalty: weight of DVRL's guard, max(mean p - 0.9, 0) + max(0.1 - mean p, 0); it used 1000.
+        center: subtract from every logit the mean logit of the rows at hand, so that the bias that all rows share cannot
+            move; a row's p then depends on the rows it is asked for with.
+        weight_decay: of theta, decoupled from Adam's step.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    baseline: Literal["moving_average", "leave_one_out"] = "moving_average"
+    antithetic: bool = False
+    critic: bool = False
+    patience: int | None = None
+    progress_window: int = 20
+    keep_best: bool = False
+    average: float = 0.0
+    normalize: bool = False
+    entropy_bonus: float = 0.0
+    exploration_penalty: float = 0.0
+    center: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.baseline not in ("moving_average", "leave_one_out"):
+            raise ValueError(f"baseline must be 'moving_average' or 'leave_one_out', got {self.baseline!r}")
+        if self.progress_window < 1:
+            raise ValueError(f"progress_window must be at least 1, got {self.progress_window}")
+        if self.patience is not None and self.patience < 1:
+            raise ValueError(f"patience must be None or at least 1, got {self.patience}")
+        for name in ("entropy_bonus", "exploration_penalty", "weight_decay"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} must be 0 or above, got {getattr(self, name)}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average must lie in [0, 1), got {self.average}")
+        if self.average and self.keep_best:
+            raise ValueError("average and keep_best each name another policy as the learned one; choose one of them")
+
+
+class ReinforceVariant(Reinforce):
+    """`Reinforce` with the options of `ReinforceVariantConfig`; without any of them the same run, to the bit.
+
+    Args:
+        config: settings.
+        seed: of the initial weights, the sampled masks and the environments; the same seed gives the same run.
+        logger: a stable-baselines3 logger for the curves, or None.
+
+    Attributes:
+        network: h_theta, or with keep_best or average the policy that they name; None before `learn`.
+        trainings: inner trainings that `learn` has spent.
+        converged: whether it stopped because the smoothed reward made no progress, before the budget was spent.
+    """
+
+    config: ReinforceVariantConfig
+
+    def __init__(self, config: ReinforceVariantConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
+        super().__init__(None, seed, logger)
+        self.config = settled(config, ReinforceVariantConfig, seed)
+
+    def learn(
+        self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
+    ) -> Self:
+        """Learn until convergence, for at most num_trainings inner trainings; see `agents.base.Agent`.
+
+        Raises:
+            ValueError: as `Reinforce.learn`, or if there are too few trajectories to compare or to pair.
+        """
+        envs = as_vector_env(envs)
+        m, pair = envs.num_envs, self._dependent
+        if m % pair:
+            raise ValueError(f"antithetic masks come in pairs; m = {m} is odd")
+        if self.config.baseline == "leave_one_out" and m < 2 * pair:
+            raise ValueError(f"the leave_one_out baseline needs at least {2 * pair} environments, got {m}")
+        if self.config.normalize and m < 2:
+            raise ValueError("normalize takes the spread of the rewards of an update; it needs at least 2 environments, got 1")
+        return super().learn(envs, num_trainings, callback, checkpoints)
+
+    @property
+    def _dependent(self) -> int:
+        """How many consecutive trajectories depend on each other."""
+        return 2 if self.config.antithetic else 1
+
+    def _start(self, h: ValueNetwork, generator: torch.Generator) -> dict[str, Any]:
+        config = self.config
+        if config.center:
+            h.register_forward_hook(center_output)
+        self._h, self.network = h, copy.deepcopy(h) if config.keep_best or config.average else h
+        self._critic = PooledCritic(h.row_size, generator, next(h.parameters()).device) if config.critic else None
+        self._progress = Progress(config.progress_window, config.patience)
+        adam = torch.optim.AdamW(h.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        return {"h": h, "adam": adam, "policy": self.network, "critic": self._critic, "progress": self._progress}
+
+    def _sample(self, p: Tensor, generator: torch.Generator) -> Tensor:
+        """Masks (m, B) of independent Bernoulli draws; antithetic ones use u for one trajectory and 1 - u for the next."""
+        if not self.config.antithetic:
+            return super()._sample(p, generator)
+        u = torch.rand(len(p) // 2, *p.shape[1:], generator=generator)
+        return (torch.stack([u, 1 - u], dim=1).flatten(0, 1) < p).float()
+
+    def _objective(self, D_b: Tensor, D_m: Tensor, logits: Tensor, R: Tensor, Base: float) -> tuple[Tensor, Tensor]:
+        """Eq. 1 with the rewards that the critic leaves unexplained, and the guards."""
+        config, Q, mean_Q = self.config, torch.zeros_like(R), torch.zeros_like(R)
+        if self._critic is not None:
+            Q, mean_Q = self._critic.value(D_b, D_m).detach(), self._critic.value(D_b, torch.sigmoid(logits))
+        left = R - Q
+        reference = Base if config.baseline == "moving_average" else _mean_of_others(left, self._dependent)
+        objective = ((left - reference) * log_pi(logits, D_m) + mean_Q).mean()
+        if config.normalize:
+            objective /= logits.shape[1] * (float(R.std()) or 1.0)
+        return objective + guard(logits, config.entropy_bonus, config.exploration_penalty), left
+
+    def _after_update(self, D_b: Tensor, D_m: Tensor, R: Tensor) -> dict[str, float]:
+        """Train the critic, follow the smoothed reward, and move the policy that is kept or averaged."""
+        assert self.network is not None
+        if self._critic is not None:
+            self._critic.fit(D_b, D_m, R)
+        metrics = self._progress.update(float(R.mean()))
+        self.converged = self._progress.converged
+        if self.config.keep_best and self._progress.improved:
+            self.network.load_state_dict(self._h.state_dict())
+        if self.config.average:
+            _follow(self.network, self._h, self.config.average if self.trainings else 0.0)  # starts at the first update's theta
+        return metrics
+
+
+def _mean_of_others(values: Tensor, group: int) -> Tensor:
+    """For each of m values the mean of those outside its own group of consecutive ones, shape (m,)."""
+    groups = values.unflatten(0, (-1, group)).sum(dim=1).repeat_interleave(group)
+    mean: Tensor = (values.sum() - groups) / (len(values) - group)
+    return mean
+
+
+def _follow(average: ValueNetwork, network: ValueNetwork, decay: float) -> None:
+    """Move the average to decay * average + (1 - decay) * network, weight by weight."""
+    with torch.no_grad():
+        for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(weight, 1 - decay)
