@@ -40,24 +40,29 @@ ResultsFolder = Annotated[Path, tyro.conf.Positional]
 
 def reproduce(
     preset: Literal["default", "reinforce", "paper", "smoke"] = "default",
+    dataset: str = "no2",
     splits: tuple[int, ...] = (0,),
+    raw_labels: bool = False,
     out: Path | None = None,
     workers: int = 1,
 ) -> None:
-    """Run the NO2 rows of Table 2 and print them beside the paper's.
+    """Run the rows of Table 2 on one dataset and print them beside the paper's, where it has this dataset.
 
     Finished methods are stored at once and are not computed again; Ctrl-C loses only the method at work.
 
     Args:
         preset: default and reinforce take minutes, paper hours (Algorithm 1 as printed), smoke seconds (to see that it runs).
+        dataset: name of the dataset: the paper's no2, synthetic and product, or another of docs/datasets.md.
         splits: seeds of the random splits into training, validation and test rows.
-        out: folder of the results; runs/no2-PRESET if not given.
+        raw_labels: train on labels as they are; otherwise they are standardised inside the training.
+        out: folder of the results; runs/DATASET-PRESET if not given, with -raw behind it for raw labels.
         workers: methods that run side by side and share the cores.
     """
     check_seeds("--splits", splits)
     check_engine("processes", workers)
-    folder = out or Path("runs") / f"no2-{preset}"
-    _compute([Comparison(Study.of_preset(preset, splits), folder, _command())], workers=workers)
+    folder = out or Path("runs") / f"{dataset}-{preset}{'-raw' if raw_labels else ''}"
+    study = Study.of_preset(preset, splits, dataset, not raw_labels)
+    _compute([Comparison(study, folder, _command())], workers=workers)
 
 
 def sweep(

@@ -66,8 +66,7 @@ class ResultStore:
 
     def settings(self, dataset: str, method: str) -> str:
         """What results of a method on a dataset depend on, as JSON."""
-        settings, table = self._study.methods[method], self._study.tables.get(dataset)
-        return json.dumps((settings if table is None else settings.on(dataset, table)).as_dict())
+        return json.dumps(self._study.settings_on(dataset, method).as_dict())
 
     def _check(self, stored: pd.DataFrame) -> None:
         other = next(self._other(stored), None)

@@ -41,11 +41,15 @@ class Study:
         return [(dataset, name, split) for dataset in self.datasets for split in self.splits for name in self.methods]
 
     @classmethod
-    def of_preset(cls, preset: str, splits: tuple[int, ...]) -> Study:
-        """The baselines and the MixRL of a preset."""
-        settings = PRESETS[preset]
+    def of_preset(cls, preset: str, splits: tuple[int, ...], dataset: str = "no2", standardize_labels: bool = True) -> Study:
+        """The baselines and the MixRL of a preset on one dataset.
+
+        Raises:
+            ValueError: for an unknown dataset, listing the known ones.
+        """
+        settings = replace(PRESETS[preset], standardize_labels=standardize_labels).on(dataset)
         methods = {**dict.fromkeys(BASELINES, settings.of_baseline()), settings.mixrl_name: settings}
-        return cls(preset, (settings.dataset,), splits, methods)
+        return cls(preset, (dataset,), splits, methods)
 
     def settings_on(self, dataset: str, method: str) -> Settings:
         """The settings of a method on one of the datasets."""

@@ -42,7 +42,7 @@ def _rows(results: pd.DataFrame) -> list[dict[str, object]]:
         {
             "Method": method,
             "Splits": results.loc[results["method"] == method, "split_seed"].nunique(),
-            "Paper RMSE": accuracy.loc[method, "Paper RMSE"],
+            "Paper RMSE": accuracy.loc[method].get("Paper RMSE", ""),
             "Test RMSE": f"{float(means['test_rmse'][method]):.4f}",
             f"Difference to {BASELINE}": texts.get(f"{method} - {BASELINE}", ""),
             "Best baseline": best,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +59,7 @@ def train(
     there = [name for name in _FILES if (out / name).exists()]
     if there and not resume:
         raise ValueError(f"{out} holds {there[0]} of another run: give --resume to go on with it, or another --out")
-    settings = replace(PRESETS[preset], dataset=dataset)
+    settings = PRESETS[preset].on(dataset)
     envs = gym.make_vec(settings.env_id, m, "vector_entry_point", split_seed=split, **settings.env_settings())
     assert isinstance(envs, MixRLVectorEnv)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ import pytest
 from agents import load_value_network
 from experiments.__main__ import main
 from experiments.results import COLUMNS, read_results
+from experiments.settings import SMALL_REGRESSOR, Settings
+from experiments.study import Study
+from mixrl_env import RegressorConfig
 
 ROOT = Path(__file__).parent.parent
 
@@ -77,6 +81,32 @@ def test_reproduce_stores_every_method_and_says_where(study: tuple[Path, str]) -
         assert list(cell.glob("events.out.tfevents.*"))
 
 
+def test_reproduce_takes_any_dataset_and_raw_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run("reproduce", "--preset", "smoke", "--dataset", "noisy_corner", "--raw-labels")
+    assert done.returncode == 0, done.stderr
+    results = read_results(tmp_path / "runs" / "noisy_corner-smoke-raw")
+    assert set(results["dataset"]) == {"noisy_corner"}
+    assert results["settings"].str.contains('"env_id": "MixRL-v0"').all()
+    assert results["settings"].str.contains('"standardize_labels": false').all()
+    assert "Paper" not in done.stdout  # no figures of the paper, which has not this dataset
+    assert "Tables 2 to 6" not in done.stdout
+
+
+def test_the_environment_follows_the_dataset() -> None:
+    ids = {"no2": "MixRL-NO2-v0", "synthetic": "MixRL-Synthetic-v0", "product": "MixRL-Product-v0", "tecator": "MixRL-v0"}
+    for dataset, env_id in ids.items():
+        for preset in ("default", "paper"):
+            study = Study.of_preset(preset, (0,), dataset)
+            assert study.datasets == (dataset,)
+            for method, settings in study.methods.items():
+                assert (settings.dataset, settings.env_id, settings.standardize_labels) == (dataset, env_id, True)
+                assert settings.regressor == (SMALL_REGRESSOR if dataset == "tecator" else None)
+                assert settings == study.settings_on(dataset, method)
+    assert replace(Settings(), env_id="MixRL-v0").on("no2").env_id == "MixRL-v0"  # what was set stays
+    assert Settings(regressor=RegressorConfig()).on("auto").regressor == RegressorConfig()
+
+
 def test_a_second_run_computes_nothing_and_a_new_split_adds(study: tuple[Path, str]) -> None:
     folder, _ = study
     before = (folder / "results.csv").read_bytes()
@@ -130,6 +160,7 @@ def test_interrupted_study_keeps_what_was_finished(tmp_path: Path) -> None:
         (["reproduce", "--preset", "tiny"], "default"),
         (["reproduce", "--split", "0"], "--splits"),
         (["reproduce", "--splits", "-1"], "0 or above"),
+        (["reproduce", "--dataset", "no3"], "error: unknown dataset 'no3'; known datasets: auto, body, "),
         (["tables", "nowhere"], "no results in nowhere"),
         (["figures", "nowhere"], "no results in nowhere"),
         (["train-all"], "reproduce"),

@@ -340,10 +340,9 @@ def test_what_a_study_knows_of_a_table(tmp_path: Path) -> None:
     assert env.problem.options == settings.options
 
 
-def test_settings_of_other_datasets_are_told_as_before_there_were_tables() -> None:
+def test_settings_on_a_table_leave_out_options_that_it_is_too_small_for() -> None:
     for preset in PRESETS.values():
         assert "table" not in preset.as_dict()
-    assert Settings().on("auto") == Settings(dataset="auto")
     enough = OwnTable(Path("mine.csv"), "", ("y",), None, (17, 1, 1))
     assert Settings().on("mine", enough).options is None  # the environment's own fit: k goes up to 16
     assert max(k for _, k in DEFAULT_OPTIONS) == 16

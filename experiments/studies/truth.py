@@ -15,17 +15,15 @@ from matplotlib.figure import Figure
 from experiments.evaluation import final_scores
 from experiments.figures import save_figure
 from experiments.methods import Augmented, Cell, mixrl
-from experiments.settings import PRESETS, Settings
+from experiments.settings import PRESETS, SMALL_REGRESSOR, Settings
 from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
-from mixrl_env import MixingProblem, ProblemConfig, RegressorConfig, fit_regressors, load_dataset
+from mixrl_env import MixingProblem, ProblemConfig, load_dataset
 from mixrl_env.augmentation import augment
 from mixrl_env.datasets.known import KNOWN
 from mixrl_env.metrics import rmse
 from mixrl_env.streams import stream
 
-REGRESSOR = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=5000)
-"""Small and fast enough to be trained to the end, so that an option's harm is its labels' and not a lack of steps."""
 _KS = (1, 4, 16)
 
 
@@ -52,8 +50,9 @@ class Truth:
         ]
 
     def _split(self, dataset: str, split: int) -> list[Row]:
-        settings = replace(PRESETS["default"], dataset=dataset, env_id="MixRL-v0", regressor=REGRESSOR)
-        problem = MixingProblem(load_dataset(dataset, split), ProblemConfig(regressor=REGRESSOR))
+        # The regressor is trained to the end, so that an option's harm is its labels' and not a lack of steps.
+        settings = replace(PRESETS["default"], dataset=dataset, env_id="MixRL-v0", regressor=SMALL_REGRESSOR)
+        problem = MixingProblem(load_dataset(dataset, split), ProblemConfig(regressor=SMALL_REGRESSOR))
         first = KNOWN[dataset].in_first(problem.data.x_train)
         groups = dict(zip(KNOWN[dataset].groups, (first, ~first), strict=True))
         rows = self._measure(problem, groups, split) + _learned(problem, groups, settings, split)
@@ -70,7 +69,7 @@ class Truth:
         jobs = [rows for rows in sets for _ in range(self.repeats)]
         rngs = [stream(split, "option trainings", repeat) for _ in sets for repeat in range(self.repeats)]
         data = problem.data
-        fitted = fit_regressors(jobs, problem.x_val, data.y_val, REGRESSOR, rngs)
+        fitted = problem.fit(jobs, rngs)
         assert data.x_test is not None
         assert data.y_test is not None
         errors = [rmse(data.y_test, predicted) for predicted in fitted.predict(data.standardize_x(data.x_test))]
