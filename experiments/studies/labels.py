@@ -40,9 +40,10 @@ LABELS = ("raw", "standardised")
 _KS = (1, 2, 4, 8, 16)
 _RATES = (0.01, 0.001)
 _TUNING, _REPEATS = 2, 5
-"""Trainings of each candidate, and trainings of the chosen one, all of C-Mixup's recipe."""
-_KNN_REPEATS = 2
-"""Trainings of each candidate with our recipe."""
+"""Trainings of each candidate, and trainings of the chosen one; the recipe of C-Mixup."""
+_KNN_REPEATS = 1
+"""Trainings of each candidate, our recipe."""
+_CHOSEN = {"Chosen k or bandwidth (splits)": "chosen", "Rate (splits)": "learning_rate"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,10 @@ class Labels:
                 "Single regressors: mean test RMSE, differences paired by split with 95% intervals",
                 _methods(stored, "test_rmse"),
             ),
-            ("The same for the mean prediction of five regressors", _methods(stored, "test_rmse_averaged")),
+            (
+                "The same for the mean prediction of five regressors",
+                _methods(stored, "test_rmse_averaged").drop(columns=list(_CHOSEN)),
+            ),
             ("What standardised labels change, single regressors: standardised minus raw", _standardising(stored)),
             ("Published on NO2, each source on one split of its own", _reported()),
         ]
@@ -82,15 +86,15 @@ class Labels:
         panels = figure.subplots(1, 3, sharex=True, width_ratios=(1, 1, 1.05))
         for axes, recipe in zip(panels, RECIPES, strict=False):
             _draw_recipe(axes, stored, recipe)
-            axes.set_title(f"Recipe: {recipe}", fontsize=10)
+            axes.set_title("Our recipe" if recipe == "ours" else f"{recipe} recipe", fontsize=10)
         _draw_reported(panels[-1])
         for axes in panels:
             axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":", zorder=0)
-            axes.set_xlabel("test RMSE minus that of No Augmentation", fontsize=9)
             axes.tick_params(axis="y", length=0)
             axes.yaxis.set_inverted(True)
+        figure.supxlabel("test RMSE minus that of No Augmentation, 95% intervals", fontsize=9)
         handles, names = panels[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+        figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
         return [save_figure(figure, out / "labels.png")]
 
 
@@ -229,8 +233,7 @@ def _methods(stored: pd.DataFrame, score: str) -> pd.DataFrame:
                 "Test RMSE": f"{own[score].mean():.4f}",
                 f"Minus {BASELINE}": difference.text if difference else "",
                 "Percent": f"{100 * difference.mean / reference[score].mean():+.1f}%" if difference else "",
-                "Chosen k or bandwidth (splits)": _counts(own["chosen"]),
-                "Rate (splits)": _counts(own["learning_rate"]),
+                **{title: _counts(own[column]) for title, column in _CHOSEN.items()},
             }
         )
     return pd.DataFrame(table)
@@ -271,10 +274,10 @@ def _draw_recipe(axes: Axes, stored: pd.DataFrame, recipe: str) -> None:
             mixed, reference = (_by_split(stored, recipe, labels, name) for name in (method, BASELINE))
             _draw_difference(axes, _paired(mixed, reference, "test_rmse"), place + shift, color, f"{labels} labels")
     raw, standardised = (_by_split(stored, recipe, labels, BASELINE) for labels in LABELS)
-    _draw_difference(
-        axes, _paired(standardised, raw, "test_rmse"), len(METHODS) - 1, "black", "no mixing, standardised minus raw"
-    )
-    axes.set_yticks(range(len(METHODS)), [*METHODS[1:], "Standardised labels"])
+    gain = _paired(standardised, raw, "test_rmse")
+    _draw_difference(axes, gain, len(METHODS) - 1, "black", "standardised minus raw labels, no mixing")
+    axes.set_yticks(range(len(METHODS)), [*METHODS[1:], "standardised labels,\nno mixing"])
+    axes.set_ylim(-0.5, len(METHODS) - 0.5)
 
 
 def _draw_difference(axes: Axes, difference: Difference | None, place: float, color: str, name: str) -> None:
@@ -286,26 +289,18 @@ def _draw_difference(axes: Axes, difference: Difference | None, place: float, co
 
 
 def _draw_reported(axes: Axes) -> None:
-    places: dict[float, str] = {}
-    place = 0.0
-    for source in dict.fromkeys(one.source for one in REPORTED):
-        of_source = [one for one in REPORTED if one.source == source]
-        [reference] = [one.rmse for one in of_source if one.method == BASELINE]
-        axes.text(
-            0.0,
-            place,
-            f"{source}",
-            fontsize=9,
-            fontstyle="italic",
-            ha="right",
-            va="center",
-            transform=axes.get_yaxis_transform(),
+    """One line a published figure, below the name of its source."""
+    lines: list[str] = []
+    sources = list(dict.fromkeys(one.source for one in REPORTED))
+    for source in sources:
+        lines.append(source)
+        of_source = {one.method: one.rmse for one in REPORTED if one.source == source}
+        reference = of_source.pop(BASELINE)
+        axes.plot(
+            [value - reference for value in of_source.values()], range(len(lines), len(lines) + len(of_source)), "D", color=GREY
         )
-        for one in of_source:
-            if one.method != BASELINE:
-                place += 1
-                places[place] = one.method
-                axes.plot(one.rmse - reference, place, "D", color=GREY, markersize=5)
-        place += 1
-    axes.set_yticks(list(places), list(places.values()))
-    axes.set_title("Published", fontsize=10)
+        lines += of_source
+    axes.set_yticks(range(len(lines)), lines)
+    for label in axes.get_yticklabels():
+        label.set_fontstyle("italic" if label.get_text() in sources else "normal")
+    axes.set_title("Published, one split a source", fontsize=10)
