@@ -19,6 +19,7 @@ from agents.checkpoint import Checkpoints
 from agents.progress import update_metrics
 from agents.run import Run
 from mixrl_env.checks import check_types, check_whole
+from mixrl_env.streams import stream
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -90,7 +91,7 @@ class CrossEntropy:
         steps = -(-config.population // m)  # of the vector, for one population
         if num_trainings < steps * m:
             raise ValueError(f"a budget of {num_trainings} trainings is below one population of {steps * m}")
-        rng = np.random.default_rng(self.seed)
+        rng = stream(self.seed, "cross-entropy")
         state, _ = envs.reset(seed=self.seed)
         updates = num_trainings // (steps * m) * steps
         run = Run(self, envs, updates, callback, checkpoints, rng=rng)

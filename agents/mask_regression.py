@@ -26,6 +26,7 @@ from agents.progress import env_metrics
 from agents.random_features import FloatArray, RandomFeatures, random_policies
 from agents.run import Run
 from mixrl_env.checks import check_types, check_whole
+from mixrl_env.streams import stream
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class MaskRegression:
     def __init__(self, config: MaskRegressionConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
         self.config, self.seed, self.logger = settled(config, MaskRegressionConfig, seed), seed, logger
         self.trainings = 0
-        self._rng = np.random.default_rng(seed)
+        self._rng = stream(seed, "masks of random policies")
         self._features: RandomFeatures | None = None
         self._calls: list[tuple[list[FloatArray], list[FloatArray]]] = []  # pooled masks and rewards of each
         self._posterior: tuple[FloatArray, FloatArray] | None = None  # computed when it is asked for
@@ -137,7 +138,7 @@ class MaskRegression:
     def _featurize(self, state: npt.NDArray[np.float32]) -> FloatArray:
         """Features (m, B, features) of observations; the first rows ever seen set their scale."""
         if self._features is None:
-            self._features = RandomFeatures(state, self.config.num_features, np.random.default_rng([self.seed, 1]))
+            self._features = RandomFeatures(state, self.config.num_features, stream(self.seed, "random features"))
         return self._features(state)
 
     def _regress(self) -> tuple[FloatArray, FloatArray]:

@@ -27,6 +27,7 @@ from mixrl_env import MixingProblem
 from mixrl_env.backends import forward
 from mixrl_env.checks import check_types, check_whole
 from mixrl_env.regressor import initial_weights, resolve_device
+from mixrl_env.streams import stream, torch_stream
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # of Adam, torch's defaults
 
@@ -105,9 +106,9 @@ class MetaGradient:
             raise ValueError("MetaGradient needs trainings of known length; give the environment a step_budget, such as 300")
         if num_trainings < m * config.cost:
             raise ValueError(f"a budget of {num_trainings} trainings is below one stack of m * cost = {m * config.cost}")
-        device, rng = resolve_device(config.device), np.random.default_rng(self.seed)
+        device, rng = resolve_device(config.device), stream(self.seed, "meta-gradient")
         batch = problem.observe(problem.sample_batch(rng))
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch_stream(self.seed, "meta-gradient weights")
         self.network = h = ValueNetwork(batch.shape[-1], config.hidden_sizes, generator).to(device)
         adam = torch.optim.Adam(h.parameters(), lr=config.learning_rate)
 
@@ -127,7 +128,8 @@ class MetaGradient:
                 training.forget()
             self.trainings = update * m * config.cost
 
-            val_loss = np.nan_to_num(loss.detach().double().cpu().numpy(), nan=np.inf).clip(max=problem.diverged_loss)
+            val_loss = np.nan_to_num(training.unit * loss.detach().double().cpu().numpy(), nan=np.inf)
+            val_loss = val_loss.clip(max=problem.diverged_loss)
             logits = logits.detach().cpu()
             metrics = update_metrics(
                 logits, torch.sigmoid(logits), -problem.config.reward_scale * val_loss, {"val_rmse": np.sqrt(val_loss)}
@@ -151,17 +153,19 @@ class _SoftTraining:
 
     Attributes:
         offered: the observed batches, shape (m, B, row size).
+        unit: what the losses of `advance` are multiplied by for label units squared.
     """
 
     def __init__(self, problem: MixingProblem, m: int, batch_size: int, rng: np.random.Generator, device: torch.device) -> None:
         config, data = problem.config.regressor, problem.data
         self._rate, self._batch_size, self._rng = config.learning_rate, batch_size, rng
         self._shape = config.shape(problem.x_train.shape[1], data.y_train.shape[1])
-        dtype = getattr(torch, config.dtype)
+        dtype, labels = getattr(torch, config.dtype), problem.labels
         batches = [problem.sample_batch(rng) for _ in range(m)]
         self.offered = torch.as_tensor(np.stack([problem.observe(batch) for batch in batches]), device=device)
 
-        # All rows in one table; an own row of a batch has weight 1, a mixed one the p of its owner, counted over all batches.
+        # All rows in one table, with labels as the regressors are trained on them. An own row of a batch has weight 1, a mixed
+        # one the p of its owner, counted over all batches.
         parts = []
         always = m * problem.num_rows
         for i, batch in enumerate(batches):
@@ -170,10 +174,14 @@ class _SoftTraining:
             owner = i * problem.num_rows + np.searchsorted(batch.rows, of_row)  # a row's place in its batch
             parts += [(problem.x_train[batch.rows], data.y_train[batch.rows], np.full(problem.num_rows, always)), (x, y, owner)]
         x, y, owner = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-        self._x, self._y = (torch.tensor(a, dtype=dtype, device=device) for a in (x, y))
+        self._x, self._y = (torch.tensor(a, dtype=dtype, device=device) for a in (x, labels.to_standard(y)))
         self._owner = torch.as_tensor(owner, device=device)
         self._sizes = np.array([len(own[0]) + len(mixed[0]) for own, mixed in zip(parts[::2], parts[1::2], strict=True)])
-        self._val = [torch.tensor(a, dtype=dtype, device=device).expand(m, -1, -1) for a in (problem.x_val, data.y_val)]
+        val = (problem.x_val, labels.to_standard(data.y_val))
+        self._val = [torch.tensor(a, dtype=dtype, device=device).expand(m, -1, -1) for a in val]
+        # Losses in label units: targets weigh as their variances do. The largest is left out: single precision ends at 1e38.
+        self.unit = float(np.square(labels.scale.max()))
+        self._of_target = torch.tensor(np.square(labels.scale) / self.unit, dtype=dtype, device=device)
 
         start = problem.pretrained_weights
         if start is None:
@@ -186,7 +194,7 @@ class _SoftTraining:
         self._step = 0
 
     def advance(self, p: Tensor, steps: int) -> Tensor:
-        """Take Adam steps; the validation losses (m,) after them depend on p (m, B) through each of these."""
+        """Take Adam steps; the validation losses (m,), times `unit`, depend on p (m, B) through each of them."""
         weight_of = torch.cat([p.flatten(), p.new_ones(1)]).to(self._x.dtype)
         offset = np.cumsum([0, *self._sizes[:-1]])[:, None]
         for weight in self._weights:
@@ -199,7 +207,7 @@ class _SoftTraining:
             loss = (weight * error).sum(dim=1) / weight.sum(dim=1).clamp_min(1e-6)
             self._adam(torch.autograd.grad(loss.sum(), self._weights, create_graph=True))
         x, y = self._val
-        return (forward(self._weights, x, self._shape) - y).square().mean(dim=(1, 2))
+        return (self._of_target * (forward(self._weights, x, self._shape) - y).square()).mean(dim=(1, 2))
 
     def _adam(self, gradients: tuple[Tensor, ...]) -> None:
         """One step; that the second moment depends on p, too, is left out: it sets the pace, not the direction."""

@@ -14,12 +14,13 @@ import numpy.typing as npt
 from scipy.special import expit
 from stable_baselines3.common.logger import Logger
 
-from agents.base import Envs, ProgressCallback, as_vector_env, settled, step_once
+from agents.base import Envs, ProgressCallback, as_vector_env, check_budget, settled, step_once
 from agents.checkpoint import Checkpoints
 from agents.progress import update_metrics
 from agents.random_features import FloatArray, RandomFeatures, random_policies
 from agents.run import Run
-from mixrl_env.checks import check_types, check_whole
+from mixrl_env.checks import check_types
+from mixrl_env.streams import stream
 
 
 @dataclass(frozen=True)
@@ -75,12 +76,10 @@ class RandomSearch:
         Raises:
             ValueError: if the budget is below one step of the vector, or an episode has more than one step (T > 1).
         """
-        check_whole(num_trainings, "num_trainings")
         envs = as_vector_env(envs)
         m = envs.num_envs
-        if num_trainings < m:
-            raise ValueError(f"a budget of {num_trainings} trainings is below one step of {m} environments")
-        rng = np.random.default_rng(self.seed)
+        check_budget(num_trainings, m)
+        rng = stream(self.seed, "random search")
         state, _ = envs.reset(seed=self.seed)
         self._features = RandomFeatures(state, self.config.num_features, rng)
         run = Run(self, envs, num_trainings // m, callback, checkpoints, rng=rng)

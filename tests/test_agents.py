@@ -55,7 +55,7 @@ def learned(name: str, seed: int = 0, trainings: int = 256) -> tuple[Agent, Fixe
 
 @every_agent
 def test_finds_the_known_best_mask(name: str) -> None:
-    for seed in range(2):
+    for seed in (2, 3):
         agent, envs = learned(name, seed, 2048)
         rows = envs.every_row_and_option()
         p = agent.probabilities(rows)

@@ -101,7 +101,7 @@ def test_without_exploration_masks_are_fair_coins() -> None:
 def test_random_policies_select_similar_rows_together() -> None:
     """Any row is selected half of the time, but two rows the more often together the more alike they are."""
     envs = ToyVectorEnv(4, num_rows=16)
-    learned(envs, 4000)
+    learned(envs, 16_000)
     states = np.concatenate([states for states, _, _ in envs.history])  # (trainings, B, row size)
     masks = np.concatenate([masks for _, masks, _ in envs.history])
     assert abs(masks.mean() - 0.5) < 0.02

@@ -15,6 +15,7 @@ from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
 from agents import CrossEntropy, CrossEntropyConfig, RandomSearch, RandomSearchConfig
 from agents.random_features import RandomFeatures
+from mixrl_env.streams import stream
 from tests.toy import FixedRowsEnv
 
 
@@ -81,7 +82,7 @@ def test_random_search_keeps_the_policy_of_the_highest_reward(order: list[int]) 
     highest = [max(order[: 4 * (update + 1)]) for update in range(3)]
     assert [own["search/highest_reward"] for own in metrics] == highest
     # The same draws again: the features from the first observation, then a step's policies and masks.
-    rng = np.random.default_rng(3)
+    rng = stream(3, "random search")
     features = RandomFeatures(envs.history[0][0], 20, rng)
     policies, masks = [], []
     for states, drawn, _ in envs.history:

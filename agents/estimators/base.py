@@ -20,6 +20,7 @@ from agents.estimators.models import Clones, networks
 from agents.estimators.search import Effort, Found, Report, search
 from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray
+from mixrl_env.streams import stream
 
 FEWEST_ROWS = 4
 _MOST_PAIRS, _FEW_PAIRS = 100_000, 20_000  # a network takes as many steps on any number of rows, other models take longer
@@ -61,7 +62,7 @@ class MixingEstimator(BaseEstimator):
         x, labels = self._take(X, y)
         self._y_scaler = StandardScaler().fit(labels)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rng = np.random.default_rng(seed)
+        rng = stream(seed, "folds")
         if X_val is None:
             folds = deal(x, self._scale(labels), min(self.folds, len(x) - 2), rng)
         else:
@@ -91,7 +92,7 @@ class MixingEstimator(BaseEstimator):
             return x, labels, EMPTY_PLAN.copy()
         scaled = self._scale(labels)
         mixer = Mixer(RegressionData(x, scaled, x[:1], scaled[:1]), self._config)
-        plans = mixer.plans(policy if way in (LEARNED, LEARNED_HALF) else None, np.random.default_rng(self._seed))
+        plans = mixer.plans(policy if way in (LEARNED, LEARNED_HALF) else None, stream(self._seed, "plan for all rows"))
         return *with_mixed(x, labels, *mixer.pairs(plans[way])), plans[way].reset_index(drop=True)
 
     def _clones(self) -> Clones:

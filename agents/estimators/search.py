@@ -20,6 +20,7 @@ from agents.estimators.models import Fit, Predict
 from agents.mask_regression import MaskRegression
 from mixrl_env import MixRLVectorEnv, ProblemConfig
 from mixrl_env.data import FloatArray
+from mixrl_env.streams import stream
 
 Report = Callable[[float, str], None]
 """Is told the share of the work that is done, and in words what goes on."""
@@ -85,8 +86,15 @@ def search(
     """
     deadline = _Deadline(effort.time_budget)
     policy = _learn(folds, config, effort, seed, report)
-    mixers = [Mixer(folds[0].data, config)]  # those of the other folds when they are come to
-    plans = [mixers[0].plans(policy, np.random.default_rng([seed, 0]))]
+    mixers: list[Mixer] = []
+    plans: list[dict[str, pd.DataFrame]] = []
+
+    def plan(number: int) -> None:
+        """Make the plans of the next fold."""
+        mixers.append(Mixer(folds[number].data, config))
+        plans.append(mixers[number].plans(policy, stream(seed, "plans in a fold", number)))
+
+    plan(0)  # those of the other folds when they are needed
     ways = _in_order(list(plans[0]), len(folds[0].data.x_train), effort.most_pairs)
     together = len(ways) if effort.time_budget is None else effort.together
     errors: dict[str, list[FloatArray]] = {}
@@ -101,10 +109,9 @@ def search(
             share = (len(set(errors) - set(wave)) + len(wave) * number / used) / len(ways)
             report(0.5 + 0.5 * share, f"trying {', '.join(wave[:2])}{', ...' * (len(wave) > 2)} in fold {number + 1} of {used}")
             if number == len(mixers):
-                mixers.append(Mixer(fold.data, config))
-                plans.append(mixers[number].plans(policy, np.random.default_rng([seed, number])))
+                plan(number)
             pairs = [mixers[number].pairs(plans[number][way]) for way in wave]
-            fitted = fit(fold, pairs, [np.random.default_rng([seed, number]) for _ in wave])
+            fitted = fit(fold, pairs, [stream(seed, "models in a fold", number) for _ in wave])
             for way, predict in zip(wave, fitted, strict=True):
                 errors.setdefault(way, []).append(_errors(predict, fold))
                 if keep:
