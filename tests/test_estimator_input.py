@@ -127,6 +127,7 @@ def test_sparse_features_and_mixed_names_are_refused() -> None:
         ({"time_budget": "60"}, "time_budget must be None or a number of seconds above 0, got '60'"),
         ({"time_budget": np.nan}, "time_budget must be None"),
         ({"categorical": "ordinal"}, "categorical must be 'refuse' or 'one_hot', got 'ordinal'"),
+        ({"standardize_labels": "no"}, "standardize_labels must be True or False, got 'no'"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,6 +21,8 @@ from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_M
 from agents.estimators.folds import deal, given
 from agents.estimators.models import fit_networks
 from agents.estimators.search import compare
+from mixrl_env import RegressionData
+from mixrl_env.streams import stream
 
 BOTH = "both distances, k alike"
 
@@ -125,16 +128,22 @@ def test_it_mixes_where_that_helps_only(estimator: object, seed: int) -> None:
     assert best.is_monotonic_increasing
 
 
-def test_not_to_mix_is_no_augmentation() -> None:
+@pytest.mark.parametrize("standardize", [True, False])
+def test_not_to_mix_is_no_augmentation(standardize: bool) -> None:
+    """Labels are standardised on the table, and then on the training rows of a fold; or not at all."""
     x, y = periodic(0)
-    model = MixRLRegressor(folds=2, trainings=0, random_state=0).fit(x, y)
+    model = MixRLRegressor(folds=2, trainings=0, standardize_labels=standardize, random_state=0).fit(x, 3 * y + 2)
     assert model.chosen_ == (NO_MIXING,)
-    seed, (mean, spread) = model._seed, (y.mean(), y.std())
-    parts = []
-    for number, fold in enumerate(deal(x, ((y - mean) / spread)[:, None], 2, np.random.default_rng(seed))):
-        data, rng = fold.data, np.random.default_rng([seed, number])
-        (network,) = fit_networks(default_config(60))(fold, [(data.standardize_x(data.x_train), data.y_train)], [rng])
-        parts.append(network(x)[:, 0] * spread + mean)
+    y = 3 * y + 2
+    seed, (mean, spread) = model._seed, (y.mean(), y.std()) if standardize else (0.0, 1.0)
+    raw, parts = replace(default_config(60), standardize_labels=False), []
+    for number, fold in enumerate(deal(x, ((y - mean) / spread)[:, None], 2, stream(seed, "folds"))):
+        data = fold.data
+        own, own_spread = (data.y_train.mean(), data.y_train.std()) if standardize else (0.0, 1.0)
+        seen = RegressionData(data.x_train, (data.y_train - own) / own_spread, data.x_val, (data.y_val - own) / own_spread)
+        sets, rngs = [(seen.standardize_x(seen.x_train), seen.y_train)], [stream(seed, "models in a fold", number)]
+        (network,) = fit_networks(raw)(replace(fold, data=seen), sets, rngs)
+        parts.append((network(x)[:, 0] * own_spread + own) * spread + mean)
     np.testing.assert_allclose(model.predict(x), np.mean(parts, axis=0), rtol=1e-4, atol=1e-4)
 
 

@@ -44,6 +44,21 @@ def test_scikit_learns_checks(name: str) -> None:
     assert set(others) <= set(NOT_APPLICABLE), others
 
 
+def test_errors_of_targets_that_are_not_standardised_are_in_label_units() -> None:
+    """The target with the largest spread decides; with standardised labels all count alike."""
+    x, y = smooth(targets=2)
+    reports = {}
+    for standardize in (True, False):
+        for factor in (1.0, 1000.0):
+            model = MixRLSampler(Ridge(), folds=2, trainings=0, standardize_labels=standardize, random_state=0)
+            reports[standardize, factor] = model.fit(x, y * [1.0, factor]).report_
+    pd.testing.assert_frame_equal(reports[True, 1.0], reports[True, 1000.0], rtol=1e-6)
+    alone = MixRLSampler(Ridge(), folds=2, trainings=0, standardize_labels=False, random_state=0).fit(x, 1000 * y["y1"])
+    ways = ["no mixing", "every pair"]  # neighbours by label differ
+    both, one = (report.set_index("way").loc[ways, "rmse"] for report in (reports[False, 1000.0], alone.report_))
+    np.testing.assert_allclose(both, one / 2**0.5, rtol=1e-3)
+
+
 def tree_sampler(**arguments: object) -> MixRLSampler:
     """A tree gains much by mixing, so that some way is chosen."""
     settings = {"folds": 2, "trainings": 0, "random_state": 0} | arguments

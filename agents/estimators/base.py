@@ -1,7 +1,8 @@
-"""What the sampler and the regressor share: checked input, scaled labels, and the search for the right mixing."""
+"""What the sampler and the regressor share: checked input, the scale of the labels, and the search for the right mixing."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -19,7 +20,7 @@ from agents.estimators.folds import deal, given
 from agents.estimators.models import Clones, networks
 from agents.estimators.search import Effort, Found, Report, search
 from mixrl_env import RegressionData
-from mixrl_env.data import FloatArray
+from mixrl_env.data import FloatArray, LabelScale
 from mixrl_env.streams import stream
 
 FEWEST_ROWS = 4
@@ -40,6 +41,7 @@ class MixingEstimator(BaseEstimator):
         folds: int = 5,
         trainings: int = 512,
         time_budget: float | None = None,
+        standardize_labels: bool = True,
         categorical: Categorical = "refuse",
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
@@ -49,6 +51,7 @@ class MixingEstimator(BaseEstimator):
         self.folds = folds
         self.trainings = trainings
         self.time_budget = time_budget
+        self.standardize_labels = standardize_labels
         self.categorical = categorical
         self.device = device
         self.random_state = random_state
@@ -60,7 +63,10 @@ class MixingEstimator(BaseEstimator):
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both, or neither to hold out rows of X")
         x, labels = self._take(X, y)
-        self._y_scaler = StandardScaler().fit(labels)
+        self._label_scale = LabelScale.identity(labels.shape[1])
+        if self.standardize_labels:
+            scaler = StandardScaler().fit(labels)
+            self._label_scale = LabelScale(scaler.mean_, scaler.scale_)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         rng = stream(seed, "folds")
         if X_val is None:
@@ -72,7 +78,8 @@ class MixingEstimator(BaseEstimator):
                 raise ValueError(f"y has {labels.shape[1]} targets but y_val has {labels_val.shape[1]}")
             folds = given(x, self._scale(labels), x_val, self._scale(labels_val), self.folds, rng)
         self._seed = seed
-        self._config = default_config(min(len(fold.data.x_train) for fold in folds), self.device)
+        config = default_config(min(len(fold.data.x_train) for fold in folds), self.device)
+        self._config = replace(config, standardize_labels=self.standardize_labels)
         if self.estimator is None:
             fit, most_pairs, together = networks(self._config), _MOST_PAIRS, _TOGETHER
         else:
@@ -99,8 +106,8 @@ class MixingEstimator(BaseEstimator):
         return Clones(self.estimator, self._seed, np.asarray if self._columns is None else self._columns.frame)
 
     def _set_report(self, found: Found) -> None:
-        one = len(self._y_scaler.scale_) == 1  # errors of several targets have no common unit but standard deviations
-        scale = float(self._y_scaler.scale_[0]) if one else 1.0
+        # Errors of several targets have no common unit but standard deviations.
+        scale = float(self._label_scale.scale[0]) if len(self._label_scale.scale) == 1 else 1.0
         table = found.table
         self.report_ = table.assign(
             rmse=table["rmse"] * scale, gain=table["gain"] * scale**2, standard_error=table["standard_error"] * scale**2
@@ -118,6 +125,8 @@ class MixingEstimator(BaseEstimator):
             raise ValueError(f"time_budget must be None or a number of seconds above 0, got {budget!r}")
         if self.categorical not in ("refuse", "one_hot"):
             raise ValueError(f"categorical must be 'refuse' or 'one_hot', got {self.categorical!r}")
+        if not isinstance(self.standardize_labels, bool):
+            raise ValueError(f"standardize_labels must be True or False, got {self.standardize_labels!r}")
         if not isinstance(self.verbose, bool) and not callable(self.verbose):
             raise ValueError(f"verbose must be True, False or a function of a share and words, got {self.verbose!r}")
         if self.estimator is not None:
@@ -152,7 +161,7 @@ class MixingEstimator(BaseEstimator):
         return as_floats(X, name, lambda: validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite=False))
 
     def _scale(self, labels: FloatArray) -> FloatArray:
-        return np.asarray(self._y_scaler.transform(labels))
+        return self._label_scale.to_standard(labels)
 
     def __sklearn_tags__(self) -> Tags:
         """Several targets are welcome."""

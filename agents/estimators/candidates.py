@@ -26,7 +26,7 @@ _BLOCK = 4096  # rows whose probabilities are computed at once
 
 
 def default_config(n_train: int, device: str = "auto") -> ProblemConfig:
-    """Options, network and training for a table whose labels are in standard deviations, so that C is 1 over their variance.
+    """Options, network and training for a table. C is 1; the learner of the policy does not depend on it.
 
     Args:
         n_train: training rows.

@@ -19,7 +19,7 @@ from mixrl_env.data import FloatArray
 from mixrl_env.regressor import TrainingSet
 
 Predict = Callable[[FloatArray], FloatArray]
-"""Scaled labels (n, e) of features in their own units, shape (n, d)."""
+"""Labels (n, e), in the unit of the folds, of features in their own units, shape (n, d)."""
 Fit = Callable[[Fold, Sequence[Pairs], Sequence[np.random.Generator]], Iterable[Predict]]
 """Fits one model for each of some lists of pairs, on the training rows of a fold and the pairs mixed."""
 
@@ -39,7 +39,7 @@ class Network:
     fitted: FittedRegressors
 
     def __call__(self, x: FloatArray) -> FloatArray:
-        """Scaled labels (n, e) of features (n, d)."""
+        """Labels (n, e), in the unit of the folds, of features (n, d)."""
         predicted: FloatArray = self.fitted.predict(np.where(self.varies, self.scaler.transform(x), 0.0))[0]
         return predicted
 
@@ -51,7 +51,8 @@ def fit_networks(
 
     def fit(fold: Fold, sets: Sequence[TrainingSet], rngs: Sequence[np.random.Generator]) -> list[Predict]:
         data = fold.data
-        fitted = fit_regressors(sets, data.standardize_x(data.x_val), data.y_val, config.regressor, rngs)
+        labels = data.label_scale if config.standardize_labels else None
+        fitted = fit_regressors(sets, data.standardize_x(data.x_val), data.y_val, config.regressor, rngs, labels=labels)
         ones = [fitted.one(m) for m in range(len(sets))]
         # Double precision, so that a row's prediction does not depend on how many others are predicted with it.
         precise = [replace(one, weights=[weight.double() for weight in one.weights]) for one in ones]
@@ -112,7 +113,7 @@ class Clones:
         Args:
             x: features of the table that the folds are of, shape (n, d).
             labels: of the table, shape (n, e).
-            scale: makes scaled labels of labels.
+            scale: makes labels in the unit of the folds of labels in their own.
         """
 
         def fit(fold: Fold, pairs: Sequence[Pairs], rngs: Sequence[np.random.Generator]) -> Iterator[Predict]:

@@ -21,6 +21,8 @@ class MixRLRegressor(RegressorMixin, MixingEstimator):
 
     Args:
         estimator: any regressor of scikit-learn, or None.
+        standardize_labels: True trains the networks on labels that are centred and scaled, target by target; False trains them
+            on labels in their own units. Predictions are in label units either way; see `MixRLSampler`.
         folds, trainings, time_budget, categorical, device, random_state, verbose: see `MixRLSampler`.
 
     Attributes:
@@ -49,8 +51,8 @@ class MixRLRegressor(RegressorMixin, MixingEstimator):
         check_is_fitted(self)
         x = self._numbers(X, reset=False)
         if self.estimator_ is not None:
-            labels = self._clones().predict(self.estimator_, x, len(self._y_scaler.scale_))
+            labels = self._clones().predict(self.estimator_, x, len(self._label_scale.scale))
         else:
             members = [predict(x) for ways in self._found.members.values() for predict in ways]
-            labels = np.asarray(self._y_scaler.inverse_transform(np.mean(members, axis=0)))
+            labels = self._label_scale.to_labels(np.mean(members, axis=0))
         return labels[:, 0] if self._flat else labels

@@ -27,6 +27,10 @@ class MixRLSampler(MixingEstimator):
         time_budget: seconds, roughly; with fewer than it needs fit learns from fewer rewards, and tries fewer ways in fewer
             folds. At least one way and no mixing are compared in one fold, whatever it takes. None needs what it needs, and
             gives the same result for the same seed.
+        standardize_labels: True centres and scales the labels, target by target, for the networks and for the errors that
+            ways to mix are compared by. False leaves them in their own units throughout: networks whose labels are far from
+            0 or far from a spread of 1 learn slowly, and of several targets the one with the largest spread decides. An
+            estimator is fitted to labels in their own units either way.
         categorical: what to do with DataFrame columns that hold no numbers or are categorical in pandas: "refuse" them, or
             "one_hot": a column of 0 and 1 for every value; mixed rows lie between.
         device: of the networks: "auto", "cpu", "cuda", ...
@@ -37,7 +41,8 @@ class MixRLSampler(MixingEstimator):
         plan_: rows that are mixed: columns row (position in X), space ("data": nearest by features, "label": by labels, "all":
             every other row), k, probability (NaN unless the plan was learned); empty if not mixing is best.
         report_: every way that was tried, with its RMSE on held-out rows, its gain in squared error over no mixing, the
-            gain's standard error, and whether it was chosen; in label units, with several targets in standard deviations.
+            gain's standard error, and whether it was chosen; in label units, several standardised targets in standard
+            deviations.
         chosen_: the chosen ways, the best first; fit_resample takes the best.
         trainings_: rewards that were spent.
         n_features_in_, feature_names_in_: as in scikit-learn.

@@ -73,7 +73,7 @@ def search(
     """Learn a policy, try ways to mix, and choose.
 
     Args:
-        folds: with labels that have one scale in all of them.
+        folds: with labels that have one unit in all of them.
         config: of the rewards.
         fit: the model that the mixing is for.
         effort: how much to do.
@@ -201,7 +201,8 @@ def _learn(folds: Sequence[Fold], config: ProblemConfig, effort: Effort, seed: i
 
 def _environments(fold: Fold, config: ProblemConfig) -> MixRLVectorEnv:
     data = fold.data.first_rows(min(_MOST_ROWS, len(fold.data.x_train)), min(_MOST_ROWS, len(fold.data.x_val)))
-    settings = {name: getattr(config, name) for name in ("options", "regressor", "pretrained", "step_budget")}
+    names = ("options", "regressor", "standardize_labels", "pretrained", "step_budget")
+    settings = {name: getattr(config, name) for name in names}
     return MixRLVectorEnv(_AT_ONCE, data=data, **settings)
 
 
