@@ -77,8 +77,7 @@ def compute_method(name: str, settings: Settings, split_seed: int, folder: Path,
         report: told how far it is.
     """
     start = time.monotonic()
-    # Rewards start anew in the environments; the problem that plans are judged on needs no pre-trained state.
-    env = gym.make(settings.env_id, **settings.env_settings() | {"data": settings.load(split_seed), "pretrained": False})
+    env = gym.make(settings.env_id, **settings.env_settings() | {"data": settings.load(split_seed)})
     assert isinstance(env.unwrapped, MixRLEnv)
     problem, repeats = env.unwrapped.problem, settings.final_trainings
     augmented = method_of(name)(Cell(problem, settings, split_seed, folder, report))

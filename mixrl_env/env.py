@@ -104,7 +104,8 @@ class MixRLEnv(gym.Env[Observation, Action]):
     rewarded so, and the later rewards depend on the earlier masks too, through the weights that a step starts from.
 
     ## Starting State
-    B training rows without replacement, each with k ~ Uniform(N). The regressor starts from scratch, or pre-trained.
+    B training rows without replacement, each with k ~ Uniform(N). The regressor starts from a state that was trained once on
+    the training rows alone, half-way to its early stop; see `ProblemConfig.pretrained`.
 
     ## Episode End
     Every episode ends after `horizon` steps with `terminated=True`; `truncated` is always False. The paper has T = 1, the
@@ -120,7 +121,8 @@ class MixRLEnv(gym.Env[Observation, Action]):
     - `split_seed`: which random split of a named dataset.
     - `render_mode`: None, or "ansi" for a line on the last step.
     - `horizon`: steps of an episode; above 1 is ours, see "Episode End".
-    - every field of `ProblemConfig`, such as `options`, `lam`, `reward_scale`, `regressor`, `pretrained`, `step_budget`.
+    - every field of `ProblemConfig`, such as `options`, `lam`, `reward_scale`, `regressor`, `standardize_labels`, `schedule`,
+      `pretrained`, `step_budget`. `schedule="constant"` is the paper's reward: from scratch to the early stop.
 
     The same seed and the same masks give the same rewards and infos; global random generators are neither used nor touched.
     Copies, pickled or deep-copied, go on as the original does. Nothing is held that `close` must release: it may be called at

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from functools import cached_property
+from numbers import Real
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +18,13 @@ from mixrl_env.data import FloatArray, IntArray, LabelScale, RegressionData
 from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix
 from mixrl_env.neighbors import DEFAULT_OPTIONS, NeighborOption, NeighborTable
 from mixrl_env.observation import DEFAULT_PARTS, Observation, RowObserver, check_parts
-from mixrl_env.regressor import FittedRegressors, RegressorConfig, TrainingSet, fit_regressors
+from mixrl_env.regressor import FittedRegressors, RegressorConfig, Schedule, TrainingSet, fit_regressors
 from mixrl_env.streams import stream
 
 DIVERGED_FACTOR = 10.0
 """A diverged training is charged this multiple of the loss of predicting zero everywhere."""
+FEWEST_STEPS, MOST_STEPS = 100, 1000
+"""Of an annealed reward whose step budget is not given."""
 _LARGEST_LOSS = 1e300  # keeps the reward finite whatever the labels
 
 
@@ -37,11 +42,15 @@ class ProblemConfig:
         regressor: network and training of f_phi, up to the early stop.
         standardize_labels: train f_phi on labels that are centred and scaled on the training rows, target by target. Losses,
             rewards and predictions are in label units either way. The paper does not say which it does.
-        pretrained: False trains f_phi from scratch for every reward. True starts from weights that were trained once on the
-            training rows alone ("from a pre-trained state").
+        schedule: "annealed": the learning rate of a reward's training falls to nearly zero, which removes most of the noise of
+            training from the reward (ours). "constant": the paper's reward, each training from scratch to the early stop.
+        pretrained: where the training of a reward starts. One regressor is trained on the training rows alone to its early
+            stop; this is the share of its steps to the kept weights: True or 1 starts from these, 0.5 from half-way,
+            False or 0 from scratch. None is 0.5 with "annealed" and 0 with "constant".
         pretrain_seed: seed of that one training.
-        step_budget: None trains to the early stop and takes the lowest validation loss. A number trains for just so many
-            steps and takes the loss at the end. From scratch, a budget far below convergence rewards small selections.
+        step_budget: optimiser steps of a reward's training; the reward takes the loss at the end. None with "annealed" is half
+            of the one training's steps to its kept weights, but at least 100 and at most 1,000. None with "constant" trains
+            to the early stop and takes the lowest validation loss.
 
     Raises:
         ValueError: for a value out of its range.
@@ -54,7 +63,8 @@ class ProblemConfig:
     reward_scale: float = 1.0
     regressor: RegressorConfig = field(default_factory=RegressorConfig)
     standardize_labels: bool = True
-    pretrained: bool = False
+    schedule: Schedule = "annealed"
+    pretrained: float | bool | None = None
     pretrain_seed: int = 0
     step_budget: int | None = None
 
@@ -69,6 +79,19 @@ class ProblemConfig:
             raise ValueError(f"regressor must be a RegressorConfig or a mapping of its fields, got {self.regressor!r}")
         check_types(self)
         check_seed(self.pretrain_seed, "pretrain_seed")
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(f"schedule must be 'annealed' or 'constant', got {self.schedule!r}")
+        start = self.pretrained
+        if start is not None and not (isinstance(start, Real) and 0 <= start <= 1):
+            raise ValueError(f"pretrained must be None, True, False or a share between 0 and 1, got {start!r}")
+        if self.starts_at == 0 and self.schedule == "annealed" and self.step_budget is None:
+            raise ValueError("annealed rewards from scratch need a step_budget, such as 2000, or take pretrained=0.5")
+        if self.starts_at == 0 and self.schedule == "constant" and self.step_budget is not None:
+            warnings.warn(
+                f"rewards after {self.step_budget} steps from scratch at a constant rate pay for small selections, which "
+                "converge sooner; leave out step_budget, or take schedule='annealed'",
+                stacklevel=2,
+            )
         if not 0 < self.reward_scale < np.inf:
             raise ValueError(f"reward_scale must be positive, got {self.reward_scale!r}")
 
@@ -86,11 +109,11 @@ class ProblemConfig:
         return config
 
     @property
-    def reward_regressor(self) -> RegressorConfig:
-        """The training behind one reward: `regressor`, cut to the step budget if there is one."""
-        if self.step_budget is None:
-            return self.regressor
-        return replace(self.regressor, max_steps=self.step_budget, patience=None)
+    def starts_at(self) -> float:
+        """`pretrained` as a number."""
+        if self.pretrained is None:
+            return 0.5 if self.schedule == "annealed" else 0.0
+        return float(self.pretrained)
 
 
 class Batch(NamedTuple):
@@ -149,11 +172,10 @@ class MixingProblem:
         num_rows: B.
         labels: between label units and the labels that regressors are trained on.
         diverged_loss: what a diverged training is charged.
-        pretrained_weights: with `ProblemConfig.pretrained` what trainings start from, as from `initial_weights`; else None.
 
     Raises:
         ValueError: if data or config is of another type, an option or the batch needs more training rows than there are, lam
-            is an array of another size, rewards could be infinite, or the pre-training diverges.
+            is an array of another size, or rewards could be infinite.
     """
 
     def __init__(self, data: RegressionData, config: ProblemConfig) -> None:
@@ -178,17 +200,50 @@ class MixingProblem:
         self.diverged_loss = min(DIVERGED_FACTOR * zero_loss, _LARGEST_LOSS)
         if not np.isfinite(config.reward_scale * self.diverged_loss):
             raise ValueError(f"reward_scale is {config.reward_scale:g}, which makes the reward of a diverged training infinite")
-        self.pretrained_weights: list[Tensor] | None = None
-        if config.pretrained:
-            fitted = self.fit([(self.x_train, data.y_train)], [stream(config.pretrain_seed, "pre-training")])
-            if fitted.diverged[0]:
-                raise ValueError("the pre-training diverged; lower regressor.learning_rate or rescale the labels")
-            self.pretrained_weights = fitted.weights
 
     @property
     def options(self) -> tuple[NeighborOption, ...]:
         """The list N."""
         return self.neighbors.options
+
+    @cached_property
+    def pretraining(self) -> FittedRegressors:
+        """One regressor, trained on the training rows alone to its early stop, when it is first asked for.
+
+        Raises:
+            ValueError: if it diverges.
+        """
+        fitted = self._pretrain(self.config.regressor)
+        if fitted.diverged[0]:
+            raise ValueError("the pre-training diverged; lower regressor.learning_rate or rescale the labels")
+        return fitted
+
+    @cached_property
+    def pretrained_weights(self) -> list[Tensor] | None:
+        """What the trainings of rewards start from, as from `initial_weights`; None where they start from scratch.
+
+        Raises:
+            ValueError: if the pre-training diverges.
+        """
+        share = self.config.starts_at
+        if share in (0, 1):
+            return self.pretraining.weights if share else None
+        steps = max(1, round(share * int(self.pretraining.kept_steps[0])))
+        return self._pretrain(replace(self.config.regressor, max_steps=steps, patience=None)).weights
+
+    @cached_property
+    def reward_regressor(self) -> RegressorConfig:
+        """The training behind one reward; see `ProblemConfig.schedule` and `ProblemConfig.step_budget`."""
+        schedule, steps = self.config.schedule, self.config.step_budget
+        if steps is None and schedule == "constant":
+            return self.config.regressor
+        if steps is None:
+            steps = int(np.clip(self.pretraining.kept_steps[0] // 2, FEWEST_STEPS, MOST_STEPS))
+        return replace(self.config.regressor, schedule=schedule, max_steps=steps, patience=None)
+
+    def _pretrain(self, regressor: RegressorConfig) -> FittedRegressors:
+        """The same initial weights and minibatches at every call."""
+        return self.fit([(self.x_train, self.data.y_train)], [stream(self.config.pretrain_seed, "pre-training")], regressor)
 
     def sample_batch(self, rng: np.random.Generator) -> Batch:
         """B training rows without replacement, in the order of the table, each with k ~ Uniform(N)."""
@@ -285,7 +340,7 @@ class MixingProblem:
             train_sets.append((x, np.concatenate([y_train[batch.rows], y_mixed])))
             num_mixed.append(len(x_mixed))
         starts = [self.pretrained_weights if given is None else given for given in initial or [None] * len(masks)]
-        return self.fit(train_sets, rngs, self.config.reward_regressor, starts), num_mixed
+        return self.fit(train_sets, rngs, self.reward_regressor, starts), num_mixed
 
     def evaluate(
         self,

@@ -131,6 +131,7 @@ class FittedRegressors:
         val_loss: mean squared error on the validation rows for the kept weights, shape (M,), label units squared.
         labels: between the labels that the networks predict and label units.
         train_steps: optimiser steps spent, shape (M,).
+        kept_steps: optimiser steps after which the kept weights were reached, shape (M,).
         diverged: whether a validation loss was not finite, shape (M,).
         config: what they were trained with.
     """
@@ -138,6 +139,7 @@ class FittedRegressors:
     weights: list[Tensor]
     val_loss: FloatArray
     train_steps: IntArray
+    kept_steps: IntArray
     diverged: np.ndarray
     config: RegressorConfig
     labels: LabelScale
@@ -154,7 +156,13 @@ class FittedRegressors:
         """Regressor m alone, with weights of its own: the others can be forgotten."""
         weights, own = [weight[m : m + 1].clone() for weight in self.weights], slice(m, m + 1)
         return FittedRegressors(
-            weights, self.val_loss[own], self.train_steps[own], self.diverged[own], self.config, self.labels
+            weights,
+            self.val_loss[own],
+            self.train_steps[own],
+            self.kept_steps[own],
+            self.diverged[own],
+            self.config,
+            self.labels,
         )
 
 
@@ -274,6 +282,7 @@ def fit_regressors(
         [torch.cat(parts) for parts in zip(*(stack.weights for stack in stacks), strict=True)],
         np.concatenate([stack.val_loss for stack in stacks]),
         np.concatenate([stack.train_steps for stack in stacks]),
+        np.concatenate([stack.kept_steps for stack in stacks]),
         np.concatenate([stack.diverged for stack in stacks]),
         config,
         labels,
@@ -301,12 +310,12 @@ def _fit_stack(
     # Losses in label units: targets weigh as their variances do. The largest is left out: single precision ends at 1e38.
     largest = labels.scale.max()
     val = ValidationRows(x_val, labels.to_standard(y_val), np.square(labels.scale / largest))
-    stack = _make_stack(weights, TrainingRows(x, labels.to_standard(y)), val, config)
+    stack = make_stack(weights, TrainingRows(x, labels.to_standard(y)), val, config)
 
     count = len(train_sets)
     kept = [w.clone() for w in stack.weights()]
     val_loss = np.full(count, np.inf)
-    train_steps = np.zeros(count, dtype=np.int64)
+    train_steps, kept_steps = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     diverged = np.zeros(count, dtype=bool)
     checks_since_best = np.zeros(count, dtype=np.int64)
     active = np.arange(count)  # which regressor each slice of the stack is
@@ -324,7 +333,7 @@ def _fit_stack(
         better = loss < val_loss[active] if config.patience else np.full(len(active), True)
         checks_since_best[active] = np.where(better, 0, checks_since_best[active] + 1)
         diverged[active] |= ~np.isfinite(loss)
-        val_loss[active[better]] = loss[better]
+        val_loss[active[better]], kept_steps[active[better]] = loss[better], step
         for keep, weight in zip(kept, stack.weights(), strict=True):
             keep[active[better]] = weight[better]
 
@@ -334,10 +343,10 @@ def _fit_stack(
         active = active[~stopped]
         if stopped.any() and len(active):
             stack.drop(stopped)
-    return FittedRegressors(kept, val_loss, train_steps, diverged, config, labels)
+    return FittedRegressors(kept, val_loss, train_steps, kept_steps, diverged, config, labels)
 
 
-def _make_stack(weights: list[Tensor], train: TrainingRows, val: ValidationRows, config: RegressorConfig) -> Stack:
+def make_stack(weights: list[Tensor], train: TrainingRows, val: ValidationRows, config: RegressorConfig) -> Stack:
     """The stack on the backend of the config; see `RegressorConfig.resolve_backend`."""
     shape = config.shape(train.x.shape[1], train.y.shape[1])
     if config.resolve_backend() == "native":

@@ -112,7 +112,7 @@ def learn(cell: Cell) -> tuple[FloatArray, int, str]:
     options = [problem.options[option] for option in everything.options]
     table = {"row": everything.rows, "space": [o.space for o in options], "k": [o.k for o in options]}
     pd.DataFrame({**table, "probability": probabilities.ravel()}).to_csv(cell.folder / "policy.csv", index=False)
-    return probabilities, agent.trainings + settings.folds * int(settings.pretrained), words
+    return probabilities, agent.trainings + settings.folds * int(problem.config.starts_at > 0), words
 
 
 def make_agent(settings: Settings, seed: int, logger: Logger | None = None) -> ReinforceVariant | MaskRegression:

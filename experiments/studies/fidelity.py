@@ -1,26 +1,87 @@
 """Reward fidelity: what of a reward is the mask, what is training noise, and does it rank masks as a full training does?
 
-The yardstick is training from scratch to the early stop. Rewards are cut at several step budgets, start from scratch or from a
-pre-trained state, and take the last or the best validation loss.
+The yardstick is the test loss of full trainings: from scratch to the early stop at a constant rate, the paper's reward.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from scipy import stats
 
 from experiments.figures import save_figure
+from experiments.settings import SMALL_REGRESSOR
 from experiments.studies.cells import Row
-from mixrl_env import MixingProblem, ProblemConfig, fit_regressors, load_dataset
+from mixrl_env import MixingProblem, RegressorConfig
+from mixrl_env.backends import TrainingRows, ValidationRows, forward
+from mixrl_env.data import FloatArray
+from mixrl_env.env import make_problem
+from mixrl_env.regressor import Minibatches, TrainingSet, initial_weights, make_stack
+from mixrl_env.streams import stream
 
-_STREAM = 7
+REGRESSORS = {
+    "no2": RegressorConfig(),
+    "synthetic": RegressorConfig(hidden_sizes=(512, 256), layer_norm=True, learning_rate=0.001, batch_size=128, max_steps=4000),
+}
+"""The paper's for NO2, one that two cores can pay for Synthetic; `SMALL_REGRESSOR` for the others."""
+_CHECK_EVERY = 10  # optimiser steps
+_CHECKS = 5  # whose mean is taken
+_AVERAGE_OVER = 50  # optimiser steps that the exponential average of weights looks back
+
+
+def _steps(progress: FloatArray) -> FloatArray:
+    return np.select([progress < 0.5, progress < 0.75], [1.0, 1 / 4], 1 / 16)
+
+
+SHAPES: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "constant": np.ones_like,
+    "1, 1/4, 1/16": _steps,
+    "linear": lambda progress: 1 - progress,
+    "cosine": lambda progress: (1 + np.cos(np.pi * progress)) / 2,
+}
+"""The share of the learning rate over the progress of a training."""
+LAST, CHECKS, AVERAGE = "last", f"mean of {_CHECKS} checks", "averaged weights"
+SCRATCH, SHARED, HALF, EARLY = "scratch", "scratch, shared weights", "half-way", "early stop"
+STARTS = {SHARED: 0.0, HALF: 0.5, EARLY: 1.0}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How one reward is computed.
+
+    Attributes:
+        start: of the training; all but `SCRATCH` share the initial weights among all masks.
+        steps: optimiser steps; 0 is the environment's own number.
+        shape: of the learning rate.
+        shared: whether the trainings of all masks of an update share the generator of their minibatches.
+    """
+
+    start: str
+    steps: int
+    shape: str
+    shared: bool = False
+
+
+PROTOCOLS = (
+    *(Protocol(HALF, 0, shape) for shape in SHAPES),
+    Protocol(HALF, 0, "cosine", shared=True),
+    Protocol(HALF, 100, "cosine"),
+    Protocol(HALF, 1000, "cosine"),
+    Protocol(SHARED, 300, "cosine"),
+    Protocol(SHARED, 1000, "cosine"),
+    Protocol(EARLY, 100, "cosine"),
+    Protocol(EARLY, 300, "constant"),
+    Protocol(EARLY, 300, "cosine"),
+    Protocol(EARLY, 600, "cosine"),
+    Protocol(SCRATCH, 1500, "cosine"),
+)
 
 
 @dataclass(frozen=True)
@@ -28,151 +89,224 @@ class Fidelity:
     """Settings of the study.
 
     Attributes:
-        dataset: name of the dataset.
+        datasets: names.
         splits: seeds.
-        masks: masks that are compared; mask i selects a share of the rows that rises with i from none to all.
-        repeats: trainings a mask.
-        scratch_steps: step budgets from scratch.
-        pretrained_steps: step budgets from a pre-trained state.
+        masks: masks that are compared, each drawn from a random policy.
+        repeats: trainings a mask and protocol.
+        full_trainings: trainings a mask from scratch to the early stop.
     """
 
-    dataset: str = "no2"
+    datasets: tuple[str, ...] = ("no2",)
     splits: tuple[int, ...] = (0,)
     masks: int = 24
     repeats: int = 4
-    scratch_steps: tuple[int, ...] = (300, 1000, 2500)
-    pretrained_steps: tuple[int, ...] = (30, 100, 300, 1000)
+    full_trainings: int = 8
 
     def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
-        """One a split."""
-        return [(f"{self.dataset}-split{split}", partial(self._split, split)) for split in self.splits]
+        """One a dataset and split."""
+        return [
+            (f"{dataset}-split{split}", partial(self._split, dataset, split))
+            for dataset in self.datasets
+            for split in self.splits
+        ]
 
-    def _split(self, split: int) -> list[Row]:
-        problem = MixingProblem(load_dataset(self.dataset, split), ProblemConfig())
-        config, y_train, y_val = problem.config.regressor, problem.data.y_train, problem.data.y_val
-        rng = np.random.default_rng([_STREAM, split])
-        shares = np.linspace(0, 1, self.masks)
-        sets = []
-        for share in shares:
-            batch = problem.sample_batch(rng)
-            chosen = rng.random(problem.num_rows) < share
-            x, y = problem.mix(batch.rows[chosen], batch.options[chosen], rng)
-            sets.append((np.concatenate([problem.x_train, x]), np.concatenate([y_train, y])))
-        pretrained = fit_regressors([(problem.x_train, y_train)], problem.x_val, y_val, config, [rng]).weights
+    def _split(self, dataset: str, split: int) -> list[Row]:
+        settings = {"regressor": REGRESSORS.get(dataset, SMALL_REGRESSOR)}
+        problem = make_problem(dataset, split, **settings)
+        data, rng = problem.data, stream(split, "fidelity masks")
+        assert data.x_test is not None
+        assert data.y_test is not None
+        sets = [_random_set(problem, rng) for _ in range(self.masks)]
+        jobs = range(self.masks * self.full_trainings)
+        rngs = [stream(split, "fidelity full trainings", job) for job in jobs]
+        fitted = problem.fit([sets[job // self.full_trainings] for job in jobs], rngs)
+        errors = np.square(fitted.predict(data.standardize_x(data.x_test)) - data.y_test).mean(axis=(1, 2))
+        test_loss = errors.reshape(self.masks, -1).mean(axis=1)
+        val_loss = fitted.val_loss.reshape(self.masks, -1)
+        full = {"start": SCRATCH, "steps": 0, "shape": "constant", "minibatches": "own", "loss": "best"}
+        rows = [full | _fidelity(val_loss, test_loss, val_loss.mean(axis=1), float(fitted.train_steps.mean()))]
+        for number, protocol in enumerate(PROTOCOLS):
+            steps, losses = self._losses(problem, sets, protocol, split, number)
+            for loss, values in losses.items():
+                if loss != LAST and (protocol.start, protocol.steps) != (HALF, 0):
+                    continue
+                own = {"start": protocol.start, "steps": protocol.steps, "shape": protocol.shape, "loss": loss}
+                own["minibatches"] = "shared" if protocol.shared else "own"
+                values = values.reshape(self.masks, self.repeats)
+                if protocol.shared:  # what all masks of an update have in common, no comparison sees
+                    values = values - values.mean(axis=0)
+                rows.append(own | _fidelity(values, test_loss, val_loss.mean(axis=1), steps))
+        return [{"dataset": dataset, "split_seed": split, **row} for row in rows]
 
-        rows: list[Row] = []
-        for number, (start, steps, loss) in enumerate(self._regimes()):
-            regressor = config
-            if steps and loss == "last":
-                regressor = replace(config, max_steps=steps, patience=None)
-            elif steps:  # look often and never stop early
-                regressor = replace(config, max_steps=steps, patience=steps, eval_every=min(steps, config.eval_every))
-            jobs = range(self.masks * self.repeats)
-            rngs = [np.random.default_rng([_STREAM, split, number, job]) for job in jobs]
-            initial = [pretrained for _ in jobs] if start == "pre-trained" else None
-            fitted = fit_regressors(sets * self.repeats, problem.x_val, y_val, regressor, rngs, initial)
-            shared = {"split_seed": split, "start": start, "steps": steps, "loss": loss}
-            rows += [
-                {
-                    **shared,
-                    "mask": job % self.masks,
-                    "repeat": job // self.masks,
-                    "share": shares[job % self.masks],
-                    "val_rmse": float(fitted.val_loss[job]) ** 0.5,
-                    "train_steps": int(fitted.train_steps[job]),
-                }
-                for job in jobs
-            ]
-        return rows
-
-    def _regimes(self) -> list[tuple[str, int, str]]:
-        """Start, step budget (0 is the early stop) and which loss counts."""
-        cut = [("from scratch", steps) for steps in self.scratch_steps]
-        cut += [("pre-trained", steps) for steps in self.pretrained_steps]
-        return [("from scratch", 0, "best"), *((start, steps, loss) for start, steps in cut for loss in ("last", "best"))]
+    def _losses(
+        self, problem: MixingProblem, sets: list[TrainingSet], protocol: Protocol, split: int, number: int
+    ) -> tuple[int, dict[str, FloatArray]]:
+        """Steps of a training, and the validation losses (masks * repeats,) of every mask by what is taken as its loss."""
+        jobs = range(self.masks * self.repeats)
+        of_job = [job % self.repeats if protocol.shared else job for job in jobs]
+        rngs = [stream(split, "fidelity rewards", number, one) for one in of_job]
+        config, widths = problem.config.regressor, (problem.x_train.shape[1], problem.data.y_train.shape[1])
+        if protocol.start == SCRATCH:
+            starts = [initial_weights(*widths, config, rng) for rng in rngs]
+        elif protocol.start == SHARED:
+            starts = [initial_weights(*widths, config, stream(split, "fidelity shared weights"))] * len(jobs)
+        else:
+            at = make_problem(problem.data, regressor=config, pretrained=STARTS[protocol.start])
+            assert at.pretrained_weights is not None
+            starts = [at.pretrained_weights] * len(jobs)
+        steps = protocol.steps or problem.reward_regressor.max_steps
+        rates = config.learning_rate * SHAPES[protocol.shape]((np.arange(steps) + 0.5) / steps)
+        weights = [torch.cat(parts) for parts in zip(*starts, strict=True)]
+        return steps, _train(problem, [sets[job // self.repeats] for job in jobs], weights, rates, rngs)
 
     @staticmethod
     def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-        """One row a regime."""
-        summary = _summary(stored)
+        """One table a dataset, then every protocol against the paper's over all datasets."""
+        tables = [
+            (f"{dataset}: means over {rows['split_seed'].nunique()} splits", _table(rows))
+            for dataset, rows in stored.groupby("dataset", sort=False)
+        ]
         return [
-            ("What a reward tells, means over splits; RMSE on validation rows", _rounded(summary)),
-            (
-                "Does it pay for small selections? Rank correlation of the loss with the share of selected rows",
-                _small_selections(stored),
-            ),
+            *tables,
+            ("Times the signal per step of the paper's reward, and rank correlation minus its own", _against(stored)),
         ]
 
     @staticmethod
     def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
-        """Agreement with a full training against the cost of a reward."""
-        summary = _summary(stored)
-        figure = Figure(figsize=(6.5, 3.8), layout="constrained")
-        axes = figure.subplots()
-        for (start, loss), rows in summary.groupby(["Start", "Loss"], sort=False):
-            cut = rows[rows["Steps"] != "early stop"]
-            style = "o-" if loss == "last" else "s--"
-            axes.plot(cut["Steps a reward"], cut["Rank correlation"], style, label=f"{start}, {loss} loss")
-            for _, row in cut.iterrows():
-                axes.annotate(
-                    row["Steps"], (row["Steps a reward"], row["Rank correlation"]), (3, 4), textcoords="offset points", size=7
-                )
-        axes.axhline(0, color="#8a8a8a", linewidth=0.8, linestyle=":")
-        axes.set(xscale="log", xlabel="optimiser steps a reward", ylabel="rank correlation with a full training")
-        axes.legend(frameon=False, fontsize=8)
+        """Signal per step against rank correlation, one panel a dataset."""
+        datasets = list(dict.fromkeys(stored["dataset"]))
+        figure = Figure(figsize=(3.1 * len(datasets), 3.4), layout="constrained")
+        for axes, dataset in zip(np.atleast_1d(figure.subplots(1, len(datasets))), datasets, strict=True):
+            means = _means(stored[stored["dataset"] == dataset])
+            last = means[means["loss"].isin([LAST, "best"]) & (means["minibatches"] == "own")]
+            for name, marker, chosen in (
+                ("the paper's", "k*", last["loss"] == "best"),
+                ("constant rate", "o", (last["shape"] == "constant") & (last["loss"] != "best")),
+                ("annealed", "o", (last["shape"] != "constant") & ~_is_default(last)),
+                ("annealed, the default", "D", _is_default(last)),
+            ):
+                axes.plot(last[chosen]["snr"], last[chosen]["rank_test"], marker, label=name, alpha=0.8)
+            axes.set(xscale="log", title=dataset, xlabel="signal to noise per 1,000 steps")
+        figure.axes[0].set_ylabel("rank correlation with\ntest loss of full trainings")
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
         return [save_figure(figure, out / "fidelity.png")]
 
 
-def _summary(stored: pd.DataFrame) -> pd.DataFrame:
-    """Mask and noise SD, agreement and cost of every regime, means over splits.
+def _random_set(problem: MixingProblem, rng: np.random.Generator) -> TrainingSet:
+    """The training rows and the mixed rows of a mask that a random policy draws.
 
-    The variance of mask means holds a share of the noise, which is taken out. "Signal" is the squared correlation of a single
-    reward with the mask's mean after full trainings; a step costs the same in all regimes, so that per step is per second.
+    The logit is linear in the row's features and labels, in its distance and in log k, so that masks differ in how many rows
+    they select and in which.
     """
-    keys = ["start", "steps", "loss"]
-    lines = []
-    for split, of_split in stored.groupby("split_seed"):
-        full = of_split[of_split["steps"] == 0].groupby("mask")["val_rmse"].mean()
-        for key, rows in of_split.groupby(keys, sort=False):
-            by_mask = rows.groupby("mask")["val_rmse"]
-            repeats = rows["repeat"].nunique()
-            noise = by_mask.var().mean()
-            mask_variance = max(by_mask.mean().var() - noise / repeats, 0.0)
-            one = rows["val_rmse"].corr(rows["mask"].map(full))
-            if key[1] == 0:  # a repeat agrees with its own mean too well; compare with the others
-                others = (rows["mask"].map(full) * repeats - rows["val_rmse"]) / (repeats - 1)
-                one = rows["val_rmse"].corr(others)
-            lines.append(
-                {
-                    **dict(zip(("Start", "Steps", "Loss"), key, strict=True)),
-                    "split": split,
-                    "SD of masks": mask_variance**0.5,
-                    "SD of noise": noise**0.5,
-                    "Rank correlation": stats.spearmanr(by_mask.mean(), full).statistic if key[1] else np.nan,
-                    "Correlation of one": one,
-                    "Steps a reward": rows["train_steps"].mean(),
-                    "Signal per 1,000 steps": 1000 * one**2 * np.sign(one) / rows["train_steps"].mean(),
-                }
-            )
-    table = pd.DataFrame(lines).drop(columns="split").groupby(["Start", "Steps", "Loss"], sort=False).mean().reset_index()
-    table["Steps"] = table["Steps"].astype(str).where(table["Steps"] > 0, "early stop")
+    batch = problem.sample_batch(rng)
+    known = problem.observe(batch)[:, : -len(problem.options)].astype(np.float64)
+    options = [problem.options[option] for option in batch.options]
+    of_option = np.array([[option.space == "data", np.log2(option.k)] for option in options], dtype=np.float64)
+    parts = [(known - known.mean(axis=0)) @ rng.normal(size=known.shape[1])]
+    parts += [part * rng.normal() for part in (of_option - of_option.mean(axis=0)).T]
+    logit = 2 * rng.normal() + sum(2 * part / (part.std() or 1.0) * rng.normal() for part in parts)
+    mask = rng.random(problem.num_rows) < 1 / (1 + np.exp(-logit))
+    x, y = problem.mix(batch.rows[mask], batch.options[mask], rng)
+    return np.concatenate([problem.x_train, x]), np.concatenate([problem.data.y_train, y])
+
+
+def _train(
+    problem: MixingProblem,
+    sets: list[TrainingSet],
+    weights: list[torch.Tensor],
+    rates: FloatArray,
+    rngs: list[np.random.Generator],
+) -> dict[str, FloatArray]:
+    """Validation losses (M,) of M trainings at the given learning rates, by what is taken as the loss."""
+    config, labels = problem.config.regressor, problem.labels
+    x, y = (np.concatenate(tables) for tables in zip(*sets, strict=True))
+    sizes = [len(own) for own, _ in sets]
+    offset = np.cumsum([0, *sizes[:-1]])
+    val = ValidationRows(problem.x_val, labels.to_standard(problem.data.y_val), np.square(labels.scale))
+    stack = make_stack(weights, TrainingRows(x, labels.to_standard(y)), val, config)
+    batches = [Minibatches(size, config.batch_size, rng) for size, rng in zip(sizes, rngs, strict=True)]
+    checks, averaged = [], [weight.clone() for weight in stack.weights()]
+    for first in range(0, len(rates), _CHECK_EVERY):
+        now = rates[first : first + _CHECK_EVERY]
+        stack.advance(np.stack([own.take(len(now)) + start for own, start in zip(batches, offset, strict=True)]), now)
+        for mean, weight in zip(averaged, stack.weights(), strict=True):
+            mean.lerp_(weight, 1 - np.exp(-len(now) / _AVERAGE_OVER))
+        if len(rates) - first <= _CHECKS * _CHECK_EVERY:
+            checks.append(stack.losses())
+    shape = config.shape(x.shape[1], y.shape[1])
+    x_val = torch.tensor(problem.x_val, dtype=averaged[0].dtype).expand(len(sets), -1, -1)
+    with torch.no_grad():
+        predicted = labels.to_labels(forward(averaged, x_val, shape).double().numpy())
+    of_average = np.square(predicted - problem.data.y_val).mean(axis=(1, 2))
+    return {LAST: checks[-1], CHECKS: np.mean(checks, axis=0), AVERAGE: of_average}
+
+
+def _fidelity(losses: FloatArray, test_loss: FloatArray, val_loss: FloatArray, steps: float) -> Row:
+    """What the losses (masks, repeats) of a protocol tell; the share of noise in the variance of the masks' means is taken out."""
+    noise = float(losses.var(axis=1, ddof=1).mean())
+    signal = max(float(losses.mean(axis=1).var(ddof=1)) - noise / losses.shape[1], 0.0)
+    return {
+        "train_steps": steps,
+        "signal_variance": signal,
+        "noise_variance": noise,
+        "rank_test": float(stats.spearmanr(losses.mean(axis=1), test_loss).statistic),
+        "rank_val": float(stats.spearmanr(losses.mean(axis=1), val_loss).statistic),
+    }
+
+
+_KEYS = ["start", "steps", "shape", "minibatches", "loss"]
+
+
+def _is_default(means: pd.DataFrame) -> pd.Series:
+    """Which protocol is the environment's default."""
+    same = (means["start"] == HALF) & (means["steps"] == 0) & (means["shape"] == "cosine")
+    return same & (means["loss"] == LAST) & (means["minibatches"] == "own")
+
+
+def _means(stored: pd.DataFrame) -> pd.DataFrame:
+    """Every protocol of one dataset: means over splits, the signal to noise per 1,000 steps as a geometric mean."""
+    rows = stored.assign(
+        log_snr=np.log(1000 * stored["signal_variance"].clip(lower=1e-300) / stored["noise_variance"] / stored["train_steps"])
+    )
+    means = rows.groupby(_KEYS, sort=False)[["train_steps", "log_snr", "rank_test", "rank_val"]].mean().reset_index()
+    return means.assign(snr=np.exp(means["log_snr"]))
+
+
+def _named(means: pd.DataFrame) -> pd.DataFrame:
+    """The protocols as people read them."""
+    steps = means["steps"].astype(str).where(means["steps"] > 0, "own rule").where(means["loss"] != "best", "early stop")
+    return pd.DataFrame(
+        {
+            "Start": means["start"],
+            "Steps": steps,
+            "Rate": means["shape"],
+            "Minibatches": means["minibatches"],
+            "Loss": means["loss"],
+        }
+    )
+
+
+def _table(rows: pd.DataFrame) -> pd.DataFrame:
+    means = _means(rows)
+    paper = means[means["loss"] == "best"].iloc[0]
+    return _named(means).assign(
+        **{
+            "Steps a reward": means["train_steps"].map("{:.0f}".format),
+            "Signal to noise per 1,000 steps": means["snr"].map("{:.3g}".format),
+            "against the paper's": (means["snr"] / paper["snr"]).map("{:.3g} x".format),
+            "Rank, test loss": means["rank_test"].map("{:.2f}".format),
+            "Rank, validation loss": means["rank_val"].map("{:.2f}".format),
+        }
+    )
+
+
+def _against(stored: pd.DataFrame) -> pd.DataFrame:
+    table: pd.DataFrame | None = None
+    for dataset, rows in stored.groupby("dataset", sort=False):
+        means = _means(rows)
+        paper = means[means["loss"] == "best"].iloc[0]
+        gain, lost = means["snr"] / paper["snr"], means["rank_test"] - paper["rank_test"]
+        column = [f"{times:.3g} x, {rank:+.2f}" for times, rank in zip(gain, lost, strict=True)]
+        table = (_named(means) if table is None else table).assign(**{str(dataset): column})
+    assert table is not None
     return table
-
-
-def _rounded(summary: pd.DataFrame) -> pd.DataFrame:
-    formats = {"SD of masks": "{:.4f}", "SD of noise": "{:.4f}", "Steps a reward": "{:.0f}"}
-    table = summary.copy()
-    for column in table.columns[3:]:
-        table[column] = ["" if np.isnan(v) else formats.get(column, "{:.2f}").format(v) for v in table[column]]
-    return table
-
-
-def _small_selections(stored: pd.DataFrame) -> pd.DataFrame:
-    """Below zero: the more is selected, the lower the loss."""
-    rows = []
-    for key, regime in stored.groupby(["start", "steps", "loss"], sort=False):
-        ranks = [stats.spearmanr(rows["share"], rows["val_rmse"]).statistic for _, rows in regime.groupby("split_seed")]
-        steps = str(key[1]) if key[1] else "early stop"
-        line = {"Start": key[0], "Steps": steps, "Loss": key[2], "Rank correlation with share": f"{np.mean(ranks):+.2f}"}
-        rows.append(line | {"Lowest, highest split": f"{min(ranks):+.2f}, {max(ranks):+.2f}"})
-    return pd.DataFrame(rows)
