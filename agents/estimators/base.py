@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 from agents.estimators.candidates import EMPTY_PLAN, LEARNED, LEARNED_HALF, NO_MIXING, Mixer, default_config, with_mixed
 from agents.estimators.checks import as_floats, as_matrix
 from agents.estimators.columns import Categorical, Columns
-from agents.estimators.folds import deal, given
+from agents.estimators.folds import deal, dealing_stream, given
 from agents.estimators.models import Clones, networks
 from agents.estimators.search import Effort, Found, Report, search
 from mixrl_env import RegressionData
@@ -68,7 +68,7 @@ class MixingEstimator(BaseEstimator):
             scaler = StandardScaler().fit(labels)
             self._label_scale = LabelScale(scaler.mean_, scaler.scale_)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rng = stream(seed, "folds")
+        rng = dealing_stream(seed)
         if X_val is None:
             folds = deal(x, self._scale(labels), min(self.folds, len(x) - 2), rng)
         else:

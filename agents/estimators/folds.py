@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray, IntArray
+from mixrl_env.streams import stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,16 @@ def given(
     """As many folds with the same rows: those of the table train, others were passed in for validation."""
     train, held = rng.permutation(len(x)), rng.permutation(len(x_val))
     return [Fold(_task(x[train], y[train], x_val[held], y_val[held]), train, held)] * count
+
+
+def dealing_stream(seed: int) -> np.random.Generator:
+    """The generator that the estimators deal rows into folds with."""
+    return stream(seed, "folds")
+
+
+def models_stream(seed: int, number: int) -> np.random.Generator:
+    """The generator of initial weights and minibatches in a fold, the same for every way to mix."""
+    return stream(seed, "models in a fold", number)
 
 
 def varying(x: FloatArray) -> npt.NDArray[np.bool_]:

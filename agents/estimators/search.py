@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, MANY_ROWS, NO_MIXING, Mixer
-from agents.estimators.folds import Fold
+from agents.estimators.folds import Fold, models_stream
 from agents.estimators.models import Fit, Predict
 from agents.mask_regression import MaskRegression
 from mixrl_env import MixRLVectorEnv, ProblemConfig
@@ -111,7 +111,7 @@ def search(
             if number == len(mixers):
                 plan(number)
             pairs = [mixers[number].pairs(plans[number][way]) for way in wave]
-            fitted = fit(fold, pairs, [stream(seed, "models in a fold", number) for _ in wave])
+            fitted = fit(fold, pairs, [models_stream(seed, number) for _ in wave])
             for way, predict in zip(wave, fitted, strict=True):
                 errors.setdefault(way, []).append(_errors(predict, fold))
                 if keep:

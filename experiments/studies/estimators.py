@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 
 from agents import MixRLRegressor
 from agents.estimators.candidates import NO_MIXING, default_config
-from agents.estimators.folds import deal
+from agents.estimators.folds import deal, dealing_stream, models_stream
 from agents.estimators.models import fit_networks
 from experiments.figures import draw_differences, save_figure
 from experiments.methods import Augmented, Cell, method_of
@@ -132,14 +132,14 @@ def _networks(method: str, x: FloatArray, y: FloatArray, x_test: FloatArray, spl
     """The mean prediction of networks on the folds, weights and batches of `MixRLRegressor`; and what was chosen."""
     seed = int(check_random_state(split).randint(2**31 - 1))  # as the estimator draws it
     scaler, predictions, words = StandardScaler().fit(y), [], []
-    for number, fold in enumerate(deal(x, scaler.transform(y), _FOLDS, np.random.default_rng(seed))):
+    for number, fold in enumerate(deal(x, scaler.transform(y), _FOLDS, dealing_stream(seed))):
         config = replace(default_config(len(fold.data.x_train)), pretrained=False)
         problem = MixingProblem(fold.data, config)
         settings = Settings(agent="none", final_trainings=1, regressor=config.regressor)
         with tempfile.TemporaryDirectory() as folder:
             cell = Cell(problem, settings, split, Path(folder), lambda done, total, words: None)
             augmented: Augmented = method_of(method)(cell)
-        (predict,) = fit_networks(config)(fold, augmented.sets[:1], [np.random.default_rng([seed, number])])
+        (predict,) = fit_networks(config)(fold, augmented.sets[:1], [models_stream(seed, number)])
         predictions.append(predict(x_test))
         words.append(augmented.choice)
     mean: FloatArray = scaler.inverse_transform(np.mean(predictions, axis=0))
