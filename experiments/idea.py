@@ -106,5 +106,6 @@ def _draw_data() -> RegressionData:
 def _draw_rows(axes: Axes, data: RegressionData, x: FloatArray, y: FloatArray) -> None:
     grid = np.linspace(0, 1, 500)
     axes.plot(grid, function(grid), color=GREY, linewidth=1, label="the true function")
-    axes.scatter(data.restore_x(x), y, marker="*", s=26, color=ORANGE, alpha=0.7, linewidths=0, label="mixed rows")
+    if len(x):
+        axes.scatter(data.restore_x(x), y, marker="*", s=26, color=ORANGE, alpha=0.7, linewidths=0, label="mixed rows")
     axes.scatter(data.x_train, data.y_train, s=22, color=BLUE, label="training rows", zorder=3)
