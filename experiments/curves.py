@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.settings import MASK_REGRESSION
 from experiments.style import BLUE, GREY, ORANGE
 
 _VARIED = re.compile(r"(\w+) = ([0-9.]+)")
@@ -25,7 +26,7 @@ def varied(results: pd.DataFrame, usual: Mapping[str, float]) -> dict[str, pd.Da
     named = results["method"].str.extract(_VARIED)
     found = {}
     for setting, value in usual.items():
-        rows = results[(named[0] == setting) | (results["method"] == "MixRL")]
+        rows = results[(named[0] == setting) | results["method"].isin(("MixRL", MASK_REGRESSION))]
         if rows["method"].nunique() > 1:
             values = named.loc[rows.index, 1].astype(float).fillna(value)
             found[setting] = rows.assign(value=values).sort_values("value", kind="stable")
@@ -47,7 +48,7 @@ def draw_curve(setting: str, rows: pd.DataFrame, others: pd.DataFrame) -> Figure
     for axes, column in zip(panels, shown, strict=True):
         by_split = _complete(rows.groupby(["value", "split_seed"])[column].mean().unstack("split_seed"))
         axes.plot(by_split.index, by_split.to_numpy(), color=GREY, linewidth=0.8, alpha=0.7)
-        axes.plot(by_split.index, by_split.mean(axis=1), "o-", color=BLUE, linewidth=2, label="MixRL, mean")
+        axes.plot(by_split.index, by_split.mean(axis=1), "o-", color=BLUE, linewidth=2, label="mean")
         axes.set(xlabel=AXES[setting], ylabel=shown[column], xticks=by_split.index)
         if column == "minutes":
             axes.set_ylim(0)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from experiments.curves import draw_curve, varied
 from experiments.results import cell_folder, read_results, read_stored, slug, stored_table
+from experiments.settings import MASK_REGRESSION
 from experiments.statistics import BASELINE, paired_difference
 from experiments.style import BLUE, GREY, ORANGE
 from experiments.tables import read_curve
@@ -136,7 +137,8 @@ def _method_comparison(results: pd.DataFrame) -> Figure:
 def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
     """The plan of MixRL on a split, or None; of several policies' plans the last, which is the one that learned most."""
     cell = cell_folder(folder, dataset, split_seed)
-    path = next((path for path in (cell / "plan.csv", cell / slug("MixRL") / "plan.csv") if path.exists()), None)
+    folders = (cell, cell / slug("MixRL"), cell / slug(MASK_REGRESSION))
+    path = next((path for path in (folder / "plan.csv" for folder in folders) if path.exists()), None)
     if path is None:
         return None
     plan = read_stored(path, ("policy", "space", "k"))

@@ -9,10 +9,11 @@ import pandas as pd
 
 from experiments.methods import REFERENCES
 from experiments.results import read_results
+from experiments.settings import MASK_REGRESSION
 from experiments.statistics import BASELINE
 from experiments.tables import accuracy_table, difference_table
 
-_OF_TABLE_2 = ("MixRL", "MixRL + AdaMixUp", "MixRL (Algorithm 1)")
+_OF_TABLE_2 = ("MixRL", "MixRL + AdaMixUp", "MixRL (Algorithm 1)", MASK_REGRESSION, f"{MASK_REGRESSION} + AdaMixUp")
 
 
 def summary_table(folders: Sequence[Path]) -> pd.DataFrame:

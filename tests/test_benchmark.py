@@ -42,7 +42,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scale, "TRAINING_ROWS", (200, 400))
     monkeypatch.setattr(scale, "TABLE_ROWS", 300)
     monkeypatch.setattr(scale, "_ROUNDS", 1)
-    monkeypatch.setattr(overhead, "PRESETS", {"reinforce": PRESETS["smoke"]})
+    monkeypatch.setattr(overhead, "PRESETS", {"default": PRESETS["smoke"]})
 
 
 @pytest.mark.usefixtures("tiny")

@@ -128,7 +128,7 @@ def spied_problem(cell: Cell, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarra
 
 def test_mixrl_with_adamixup_refuses_rotating_folds(tmp_path: Path) -> None:
     cell = make_cell(tmp_path)
-    cell = replace(cell, settings=replace(PRESETS["default"], folds=2))
+    cell = replace(cell, settings=replace(PRESETS["mask_regression"], folds=2))
     with pytest.raises(ValueError, match="cannot rotate folds"):
         mixrl_ada_mixup.augment(cell)
 

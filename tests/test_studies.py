@@ -191,7 +191,7 @@ BAD_FILES = {
         "unknown kind 'comparison'; known: compare, agents, distances, drift, estimators, fidelity, labels, transfer, truth",
     ),
     "key": ('split = [0]\npreset = "smoke"', "unknown key 'split'; known: 'kind', 'preset', 'datasets', 'splits'"),
-    "preset": ('preset = "tiny"', "unknown preset 'tiny'; known: 'default', 'reinforce', 'paper', 'smoke'"),
+    "preset": ('preset = "tiny"', "unknown preset 'tiny'; known: 'default', 'mask_regression', 'paper', 'smoke'"),
     "dataset": ('datasets = ["no2", "no3"]', "unknown dataset 'no3'; known: 'auto', 'body'"),
     "baseline": ('baselines = ["kNN"]', "unknown baseline 'kNN'; known: 'No Augmentation'"),
     "setting": ("[settings]\ntraining = 3", "unknown setting training; known: dataset"),

@@ -16,7 +16,7 @@ from agents import MaskRegressionConfig, ReinforceVariantConfig
 from experiments.engines.base import perform
 from experiments.methods import Cell, mixrl
 from experiments.methods.mixrl import hold_back
-from experiments.settings import PRESETS
+from experiments.settings import MASK_REGRESSION, PRESETS
 from experiments.statistics import paired_difference
 from experiments.studies import drift, fidelity, transfer, truth
 from experiments.studies.cells import CellFolder, CellStudy, read_cells
@@ -35,7 +35,7 @@ KINDS_OF_ROWS = ("rewarded", "unseen", "test")
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default preset and the studies' regressors, of a size that takes moments."""
+    """The preset mask_regression and the studies' regressors, of a size that takes moments."""
     settings = replace(
         PRESETS["smoke"],
         env_id="MixRL-v0",
@@ -45,7 +45,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         mask_regression=MaskRegressionConfig(20),
         plan="sampled",
     )
-    monkeypatch.setitem(PRESETS, "default", settings)
+    monkeypatch.setitem(PRESETS, "mask_regression", settings)
     monkeypatch.setattr(truth, "SMALL_REGRESSOR", TINY)
     monkeypatch.setattr(fidelity, "ProblemConfig", lambda: ProblemConfig(regressor=TINY))
     monkeypatch.setattr(transfer, "_GUARDED", replace(transfer._GUARDED, hidden_sizes=(8,)))
@@ -68,7 +68,7 @@ def is_png(path: Path) -> bool:
 
 @pytest.mark.usefixtures("tiny")
 def test_transfer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], options=OPTIONS))
+    monkeypatch.setitem(PRESETS, "mask_regression", replace(PRESETS["mask_regression"], options=OPTIONS))
     study = Transfer(dataset="auto", splits=(1,), checkpoints=(4, 8), masks=3, repeats=2)
     stored = stored_frame(study, tmp_path / "cells")
     assert set(stored["split_seed"]) == {1}
@@ -267,10 +267,10 @@ def test_fidelity_says_whether_small_selections_pay() -> None:
 def test_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans: list[pd.DataFrame] = []
     monkeypatch.setattr(truth, "augment", lambda *told, real=truth.augment: plans.append(told[1]) or real(*told))
-    stored = stored_frame(Truth(datasets=("gap",), splits=(0,), repeats=1), tmp_path / "cells")
-    assert (stored["dataset"] == "gap").all()
-    x = load_dataset("gap", 0).x_train[:, 0]
-    members = {"left of the gap": set(np.flatnonzero(x < 0)), "right of the gap": set(np.flatnonzero(x >= 0))}
+    stored = stored_frame(Truth(datasets=("half_wiggly",), splits=(0,), repeats=1), tmp_path / "cells")
+    assert (stored["dataset"] == "half_wiggly").all()
+    x = load_dataset("half_wiggly", 0).x_train[:, 0]
+    members = {"linear half": set(np.flatnonzero(x < 0)), "wiggly half": set(np.flatnonzero(x >= 0))}
 
     options = stored[stored["what"] == "option"]
     every = [(group, space, k) for group in members for space in ("data", "label") for k in (1, 4, 16)]
@@ -284,8 +284,8 @@ def test_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert set(zip(plan["space"], plan["k"], strict=True)) == {(space, k)}
 
     # The same policy learned once more, in a folder that stays.
-    settings = replace(PRESETS["default"], dataset="gap")
-    problem = MixingProblem(load_dataset("gap", 0), ProblemConfig(regressor=TINY))
+    settings = replace(PRESETS["mask_regression"], dataset="half_wiggly")
+    problem = MixingProblem(load_dataset("half_wiggly", 0), ProblemConfig(regressor=TINY))
     (tmp_path / "again").mkdir()
     augmented = mixrl.augment(Cell(problem, settings, 0, tmp_path / "again", lambda *_: None))
     assert augmented.choice.startswith("T=")  # so there is a plan to look at
@@ -302,7 +302,7 @@ def test_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 own = [one for one in plan.itertuples() if one.row in rows and one.space == space and one.k in ks]
                 here = (stored["what"] == name) & (stored["group"] == group) & (stored["space"] == space)
                 assert stored.loc[here, "value"].tolist() == [pytest.approx(len(own) / len(rows))]
-    [ours] = stored[stored["what"] == "MixRL"].to_dict("records")
+    [ours] = stored[stored["what"] == MASK_REGRESSION].to_dict("records")
     assert ours["group"] == augmented.choice
     assert ours["value"] > 0
     assert (stored["what"] == "No Augmentation").sum() == 1
@@ -322,8 +322,8 @@ def truth_rows(p: Callable[[str, int], float]) -> pd.DataFrame:
                     {**shared, "what": name, "group": group, "space": space, "k": 0, "value": rng.uniform()}
                     for name in ("k <= 4", "k > 4")
                 ]
-        for name in ("No Augmentation", "MixRL"):
-            words = "T=0.500; budget spent" if name == "MixRL" else np.nan
+        for name in ("No Augmentation", MASK_REGRESSION):
+            words = "T=0.500; budget spent" if name == MASK_REGRESSION else np.nan
             rows.append({**shared, "what": name, "group": words, "space": np.nan, "k": 0, "value": rng.normal()})
     return pd.DataFrame([rows[index] for index in rng.permutation(len(rows))])  # however the cells come back
 
@@ -346,12 +346,12 @@ def test_truth_tables_against_loops(tmp_path: Path) -> None:
             assert line[f"in plan, {name}"] == f"{mean:.0%}"
     none, ours = (
         [r.value for split in (0, 2, 4) for r in stored.itertuples() if (r.split_seed, r.what) == (split, name)]
-        for name in ("No Augmentation", "MixRL")
+        for name in ("No Augmentation", MASK_REGRESSION)
     )
     [line] = worth.to_dict("records")
     assert line["Table"] == "gap"
     assert line["No Augmentation"] == f"{np.mean(none):.4f}"
-    assert line["MixRL"] == f"{np.mean(ours):.4f}"
+    assert line[MASK_REGRESSION] == f"{np.mean(ours):.4f}"
     assert line["Difference"] == paired_difference(ours, none).text
     [figure] = Truth.draw(stored, tmp_path)
     assert figure.name == "truth_gap.png"

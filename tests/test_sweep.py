@@ -117,17 +117,17 @@ def test_two_sweeps_on_one_folder_of_which_one_is_killed(tmp_path: Path) -> None
 
 def test_failing_and_slow_cells_of_a_study(tmp_path: Path) -> None:
     """They are recorded, the others go on, the tables say TLE; the same command tries again what failed."""
-    broken = '[variants."Broken"]\noptions = [["data", 1000]]\n'
+    broken = '[variants."Broken"]\nval_rows = 1000\n'
     path, folder = write(tmp_path, SMOKE.replace("[0, 2]", "[0]") + broken), tmp_path / "mine"
     done = run("sweep", path, "--out", tmp_path, "--workers", "2")
     assert done.returncode == 1, done.stderr
     assert "failed: auto, split 0: Broken\n" in done.stdout
     stored = read_failures(folder).set_index("method")
     assert stored.loc["Broken", ["dataset", "split_seed", "kind", "error"]].tolist() == ["auto", "0", "error", "ValueError"]
-    assert "k must lie between 1 and" in stored.loc["Broken", "message"]
+    assert "cannot take 1000 val rows" in stored.loc["Broken", "message"]
     assert stored.loc["Broken", "command"].startswith("python -m experiments sweep ")
     assert set(read_results(folder)["method"]) == {"No Augmentation", "MixRL"}
-    path.write_text(path.read_text().replace("1000]]", "2]]"))
+    path.write_text(path.read_text().replace("1000", "20"))
     again = run("sweep", path, "--out", tmp_path)
     assert again.returncode == 0, again.stdout
     assert not (folder / "failures.csv").exists()
@@ -138,7 +138,7 @@ def test_failing_and_slow_cells_of_a_study(tmp_path: Path) -> None:
     assert late.returncode == 0, late.stdout
     assert "beyond the time limit: auto, split 0: Slow\n" in late.stdout
     assert read_failures(folder)[["method", "kind", "time_limit"]].to_numpy().tolist() == [["Slow", "TLE", "0.01"]]
-    assert "| Slow |  | TLE |  |  | TLE |  |  |  |" in run("tables", folder, "--markdown").stdout
+    assert "| Slow | TLE |  | TLE |  |  |  |" in run("tables", folder, "--markdown").stdout
     known = run("sweep", path, "--out", tmp_path, "--time-limit", "0.01")
     assert known.returncode == 0
     assert "is known to take longer than 0.01 minutes" in known.stdout

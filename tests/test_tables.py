@@ -68,6 +68,10 @@ def test_accuracy_table_against_a_loop() -> None:
         assert table.loc[method, "Test RMSE"] == f"{np.mean(by_split):.4f} ± {np.std(by_split, ddof=1):.4f}"
     assert table.loc["MixRL", "Paper RMSE"] == "0.5012"
     assert table.loc["MixRL", "Min."] == "2.5"
+    ours = accuracy_table(results.assign(settings='{"agent": "mask_regression"}')).set_index("Method")
+    assert (ours["Paper RMSE"] == "").all()  # the paper has no regression on masks
+    other = accuracy_table(results.assign(dataset="auto"))
+    assert not [column for column in other if "Paper" in column]
     one = results[results["split_seed"] == 0]
     values = one.loc[one["method"] == "MixRL", "test_rmse"]
     assert accuracy_table(one).set_index("Method").loc["MixRL", "Test RMSE"] == f"{values.mean():.4f} ± {values.std():.4f}"

@@ -29,7 +29,7 @@ _FINAL_TRAININGS = 3
 
 
 def _masks(config: ReinforceVariantConfig, num_envs: int = 16) -> Settings:
-    return replace(PRESETS["reinforce"], num_envs=num_envs, reinforce=config)
+    return replace(PRESETS["default"], num_envs=num_envs, reinforce=config)
 
 
 _LEAVE_ONE_OUT = ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out")

@@ -92,8 +92,8 @@ def _timed(method: Any, spent: dict[str, float], name: str) -> Any:
 
 
 def around_training(report: Callable[[str], None]) -> pd.DataFrame:
-    """Share of the preset reinforce's time on NO2 outside fit_regressors: batches, observations, mixing, the update of h."""
-    settings = PRESETS["reinforce"]
+    """Share of the default preset's time on NO2 outside fit_regressors: batches, observations, mixing, the update of h."""
+    settings = PRESETS["default"]
     envs = gym.make_vec(
         settings.env_id, num_envs=settings.num_envs, vectorization_mode="vector_entry_point", **settings.env_settings()
     )

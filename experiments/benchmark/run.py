@@ -31,7 +31,7 @@ TITLES = {
     "throughput": "Inner training: one model's step",
     "profile": "Where the time of fit_regressors goes",
     "wasted": "Model-steps spent after stopping",
-    "around": "Around the training: one update of the preset reinforce",
+    "around": "Around the training: one update of REINFORCE",
     "step_cost": "One step of 16 masks, B = 200",
     "neighbors": "Neighbour table",
     "cuda": "Inner training on a GPU",

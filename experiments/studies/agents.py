@@ -57,8 +57,8 @@ AGENTS: dict[str, tuple[int, MakeAgent | None]] = {
     "TRPO": (16, lambda seed: SB3Agent(SB3Config("trpo"), seed)),
     "PPO, flat": (16, lambda seed: SB3Agent(SB3Config("ppo", policy="flat"), seed)),
 }
-# Rewards as in the default preset; then, for all alike, options drawn from the policy and the best of a few thresholds.
-_SETTINGS = replace(PRESETS["default"], rule="lowest", thresholds=4)
+# Rewards as in the presets; then, for all alike, options drawn from the policy and the best of a few thresholds.
+_SETTINGS = replace(PRESETS["mask_regression"], rule="lowest", thresholds=4)
 _CHECKPOINTS = 8
 
 

@@ -65,7 +65,7 @@ class Transfer:
     def _split(self, split: int) -> list[Row]:
         data = load_dataset(self.dataset, split)
         rewarded, unseen = hold_back(data, 0.5)
-        settings = replace(PRESETS["default"], dataset=self.dataset, observe=PARTS)
+        settings = replace(PRESETS["mask_regression"], dataset=self.dataset, observe=PARTS)
         own = settings.env_settings() | {"data": rewarded}
         envs = gym.make_vec(settings.env_id, settings.num_envs, "vector_entry_point", **own)
         assert isinstance(envs, MixRLVectorEnv)

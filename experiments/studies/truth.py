@@ -1,4 +1,4 @@
-"""Tables whose truth is known: what each option does to each kind of rows, and what the default preset's plan says."""
+"""Tables whose truth is known: what each option does to each kind of rows, and what the preset mask_regression plans."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from experiments.evaluation import final_scores
 from experiments.figures import save_figure
 from experiments.methods import Augmented, Cell, mixrl
-from experiments.settings import PRESETS, SMALL_REGRESSOR, Settings
+from experiments.settings import MASK_REGRESSION, PRESETS, SMALL_REGRESSOR, Settings
 from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
 from mixrl_env import MixingProblem, ProblemConfig, load_dataset
@@ -51,7 +51,7 @@ class Truth:
 
     def _split(self, dataset: str, split: int) -> list[Row]:
         # The regressor is trained to the end, so that an option's harm is its labels' and not a lack of steps.
-        settings = replace(PRESETS["default"], dataset=dataset, env_id="MixRL-v0", regressor=SMALL_REGRESSOR)
+        settings = replace(PRESETS["mask_regression"], dataset=dataset, env_id="MixRL-v0", regressor=SMALL_REGRESSOR)
         problem = MixingProblem(load_dataset(dataset, split), ProblemConfig(regressor=SMALL_REGRESSOR))
         first = KNOWN[dataset].in_first(problem.data.x_train)
         groups = dict(zip(KNOWN[dataset].groups, (first, ~first), strict=True))
@@ -85,7 +85,7 @@ class Truth:
         tables = []
         for dataset, rows in stored.groupby("dataset", sort=False):
             tables.append((f"{dataset}: what mixing does to the test RMSE, and what the plan says", _truth_and_plan(rows)))
-        tables.append(("Test RMSE of the default preset, mean prediction of its final regressors", _worth(stored)))
+        tables.append(("Test RMSE of the preset mask_regression, mean prediction of its final regressors", _worth(stored)))
         return tables
 
     @staticmethod
@@ -135,9 +135,9 @@ def _learned(problem: MixingProblem, groups: dict[str, np.ndarray], settings: Se
                     {"what": name, "group": group, "space": space, "k": 0, "value": chosen.sum() / len(inside) / num_policies}
                 )
     nothing = Augmented([(problem.x_train, problem.data.y_train)])
-    for name, sets in (("No Augmentation", nothing), ("MixRL", augmented)):
+    for name, sets in (("No Augmentation", nothing), (MASK_REGRESSION, augmented)):
         score = final_scores(problem, sets, split, settings.final_trainings)[0]
-        words = augmented.choice if name == "MixRL" else ""
+        words = augmented.choice if name == MASK_REGRESSION else ""
         rows.append({"what": name, "group": words, "space": "", "k": 0, "value": score.test_rmse_averaged})
     return rows
 
@@ -163,14 +163,14 @@ def _truth_and_plan(rows: pd.DataFrame) -> pd.DataFrame:
 def _worth(stored: pd.DataFrame) -> pd.DataFrame:
     table = []
     for dataset, rows in stored.groupby("dataset", sort=False):
-        none, ours = (rows[rows["what"] == name].set_index("split_seed") for name in ("No Augmentation", "MixRL"))
+        none, ours = (rows[rows["what"] == name].set_index("split_seed") for name in ("No Augmentation", MASK_REGRESSION))
         words = ours["group"].str.split(";").str[0].str.replace(r"T=[0-9.]+", "learned", regex=True)
         chosen = words.value_counts()
         table.append(
             {
                 "Table": dataset,
                 "No Augmentation": f"{none['value'].mean():.4f}",
-                "MixRL": f"{ours['value'].mean():.4f}",
+                MASK_REGRESSION: f"{ours['value'].mean():.4f}",
                 "Difference": paired_difference(ours["value"].tolist(), none.loc[ours.index, "value"].tolist()).text,
                 "Chosen": ", ".join(f"{name} ({count})" for name, count in chosen.items()),
             }
