@@ -123,7 +123,7 @@ def test_what_to_do_with_a_policy(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert len(used["candidates"]) == 11
     assert used["predictions"].shape == (5, 100, 1)
     rmse = np.sqrt(np.square(used["predictions"] - names["envs"].problem.data.y_test).mean(axis=(1, 2)))
-    assert f"{rmse[0]:.4f}"[:5] in capsys.readouterr().out
+    assert f"{rmse[0]:.8f}"[:5] in capsys.readouterr().out
 
 
 def test_first_block_runs(monkeypatch: pytest.MonkeyPatch) -> None:
