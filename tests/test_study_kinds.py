@@ -40,6 +40,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         PRESETS["smoke"],
         env_id="MixRL-v0",
         regressor=TINY,
+        schedule="constant",
+        pretrained=True,
         step_budget=5,
         agent="mask_regression",
         mask_regression=MaskRegressionConfig(20),
