@@ -15,6 +15,7 @@ from experiments.studies.cells import CellStudy
 from experiments.studies.checks import check_names, check_seeds
 from experiments.studies.distances import Distances
 from experiments.studies.drift import Drift
+from experiments.studies.endings import Endings
 from experiments.studies.estimators import Estimators
 from experiments.studies.fidelity import Fidelity
 from experiments.studies.labels import Labels
@@ -27,6 +28,7 @@ KINDS: dict[str, type[CellStudy]] = {
     "agents": AgentComparison,
     "distances": Distances,
     "drift": Drift,
+    "endings": Endings,
     "estimators": Estimators,
     "fidelity": Fidelity,
     "labels": Labels,
