@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixrl_env import RegressorConfig, fit_regressors
-from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows
+from mixrl_env.backends import NativeStack, NetworkShape, Stack, TorchStack, TrainingRows, ValidationRows
 from tests.backends import BACKENDS, needs_kernel
 
 LONG_STRIDES = [128, 256]  # rows of 128 doubles or 256 floats are whole kilobytes: there the stride is a vector longer
@@ -33,9 +33,8 @@ class Job:
 
     def __init__(self, shape: NetworkShape, dtype: str, seed: int = 0, rows: int = 50, val_rows: int = 20) -> None:
         self.shape, self.rng, self.num_rows, self.count = shape, np.random.default_rng(seed), rows, 3
-        self.train, self.val = (
-            TrainingRows(*(self.rng.normal(size=(n, shape.sizes[end])) for end in (0, -1))) for n in (rows, val_rows)
-        )
+        train, val = ([self.rng.normal(size=(n, shape.sizes[end])) for end in (0, -1)] for n in (rows, val_rows))
+        self.train, self.val = TrainingRows(*train), ValidationRows(*val, self.rng.uniform(0.1, 2, shape.sizes[-1]))
         self.weights = [  # gains and shifts are drawn too, so that one taken for another is seen
             torch.tensor(self.rng.uniform(-1, 1, (self.count, *size)) / max(2, size[0] ** 0.5), dtype=getattr(torch, dtype))
             for size in shape.parameters()
@@ -44,8 +43,12 @@ class Job:
     def minibatches(self, steps: int, batch: int) -> np.ndarray:
         return self.rng.integers(self.num_rows, size=(self.count, steps, batch))
 
+    def learning_rates(self, steps: int) -> np.ndarray:
+        """Another one each step, so that one taken for another is seen."""
+        return self.rng.uniform(5e-4, 1.5e-3, steps)
+
     def stack(self, backend: str, chosen: slice = slice(None)) -> Stack:
-        start = [weight[chosen] for weight in self.weights], self.shape, 1e-3, self.train, self.val
+        start = [weight[chosen] for weight in self.weights], self.shape, self.train, self.val
         return NativeStack(*start) if backend == "native" else TorchStack(*start, torch.device("cpu"))
 
 
@@ -60,15 +63,15 @@ def train_on_both(job: Job, steps: int, batch: int) -> tuple[Stack, Stack]:
     """Two calls: the second goes on with the moments and the step count of the first."""
     native, theirs = job.stack("native"), job.stack("torch")
     for part in (steps // 3, steps - steps // 3):
-        rows = job.minibatches(part, batch)
-        native.advance(rows)
-        theirs.advance(rows)
+        rows, rates = job.minibatches(part, batch), job.learning_rates(part)
+        native.advance(rows, rates)
+        theirs.advance(rows, rates)
     assert not torch.allclose(native.weights()[-1], job.weights[-1], atol=1e-3)
     return native, theirs
 
 
 @needs_kernel
-@pytest.mark.parametrize(("dtype", "steps", "limit"), [("float64", 300, 1e-7), ("float32", 50, 1e-4)])
+@pytest.mark.parametrize(("dtype", "steps", "limit"), [("float64", 120, 1e-7), ("float32", 50, 1e-4)])
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(shapes(), counts, counts, seeds)
 @example(SHAPE, 33, 70, 0)
@@ -102,7 +105,7 @@ def test_losses_of_any_number_of_rows(backend: str, shape: NetworkShape, val_row
                 hidden = (hidden - hidden.mean(axis=1, keepdims=True)) / np.sqrt(hidden.var(axis=1, keepdims=True) + 1e-5)
                 hidden = hidden * next(tables) + next(tables)
             hidden = np.maximum(hidden, 0)
-        expected.append(np.square(hidden @ next(tables) + next(tables) - job.val.y).mean())
+        expected.append((job.val.weights * np.square(hidden @ next(tables) + next(tables) - job.val.y)).mean())
     np.testing.assert_allclose(job.stack(backend).losses(), expected, rtol=1e-10 if dtype == "float64" else 1e-4)
 
 
@@ -132,19 +135,19 @@ def assert_identical(whole: Stack, part: Stack, chosen: slice) -> None:
 @DTYPES
 def test_numbers_depend_neither_on_the_others_nor_on_threads(dtype: str) -> None:
     job, before = Job(SHAPE, dtype), torch.get_num_threads()
-    rows = job.minibatches(20, batch=33)
+    rows, rates = job.minibatches(20, batch=33), job.learning_rates(20)
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
             together, smaller = job.stack("native"), job.stack("native")
-            together.advance(rows)
+            together.advance(rows, rates)
             for chosen in (slice(0, 1), slice(1, 2), slice(1, 3)):
                 part = job.stack("native", chosen)
-                part.advance(rows[chosen])
+                part.advance(rows[chosen], rates)
                 assert_identical(together, part, chosen)
-            smaller.advance(rows[:, :10])
+            smaller.advance(rows[:, :10], rates[:10])
             smaller.drop(np.array([True, False, False]))
-            smaller.advance(rows[1:, 10:])
+            smaller.advance(rows[1:, 10:], rates[10:])
             assert_identical(together, smaller, slice(1, 3))
     finally:
         torch.set_num_threads(before)
@@ -155,8 +158,8 @@ def test_numbers_depend_neither_on_the_others_nor_on_threads(dtype: str) -> None
 def test_padding_stays_zero(dtype: str) -> None:
     """What the strides add to the outputs is never written, in the weights as in Adam's moments."""
     job = Job(SHAPE, dtype)
-    stack = NativeStack(job.weights, SHAPE, 1e-3, job.train, job.val)
-    stack.advance(job.minibatches(20, batch=9))
+    stack = NativeStack(job.weights, SHAPE, job.train, job.val)
+    stack.advance(job.minibatches(20, batch=9), job.learning_rates(20))
     for table in (stack.params, stack.moment1, stack.moment2):
         assert table.any()
         stack.params = table

@@ -1,8 +1,9 @@
-"""The batched regressors against a plain loop over torch.nn.Sequential and torch.optim.Adam."""
+"""The batched regressors against a plain loop over torch.nn.Sequential, torch.optim.Adam and LambdaLR."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 
 from mixrl_env import FittedRegressors, RegressorConfig, fit_regressors
 from mixrl_env.backends import NativeStack, NetworkShape, TorchStack, stack_size
+from mixrl_env.data import LabelScale
 from mixrl_env.regressor import Minibatches, initial_weights
 from tests.backends import BACKENDS
 
@@ -27,6 +29,7 @@ SMALL = RegressorConfig(
     device="cpu",
 )
 TRAIN_SIZES = (5, 40, 23)  # the first is smaller than a minibatch
+UNITS = LabelScale(np.array([5.0, -3.0]), np.array([2e3, 0.5]))
 Rows = tuple[np.ndarray, np.ndarray]
 
 
@@ -62,6 +65,12 @@ def fit(sets: Sequence[Rows], config: RegressorConfig, initial: Sequence[list[to
     return fit_regressors(sets, X_VAL, Y_VAL, config, make_rngs(len(sets)), initial)
 
 
+def fit_in_units(sets: Sequence[Rows], config: RegressorConfig, labels: LabelScale | None, **told: Any) -> FittedRegressors:
+    """The same with all labels in `UNITS`."""
+    sets = [(x, UNITS.to_labels(y)) for x, y in sets]
+    return fit_regressors(sets, X_VAL, UNITS.to_labels(Y_VAL), config, make_rngs(len(sets)), labels=labels, **told)
+
+
 def make_network(config: RegressorConfig, weights: list[torch.Tensor]) -> torch.nn.Sequential:
     """The same network from torch's own layers."""
     sizes = (3, *config.hidden_sizes, 2)
@@ -80,29 +89,36 @@ def make_network(config: RegressorConfig, weights: list[torch.Tensor]) -> torch.
 
 
 def train_plainly(
-    rows: Rows, config: RegressorConfig, weights: list[torch.Tensor], rng: np.random.Generator
+    rows: Rows, config: RegressorConfig, weights: list[torch.Tensor], rng: np.random.Generator, units: LabelScale | None = None
 ) -> tuple[float, np.ndarray, int]:
-    """One training with torch.optim.Adam: validation loss, predictions for X_VAL and steps."""
+    """One training on standardised labels: validation loss and predictions for X_VAL, both in the given units, and steps."""
+    units = LabelScale.identity(2) if units is None else units
+    scale, mean = torch.tensor(units.scale), torch.tensor(units.mean)
     x, y, x_val, y_val = (torch.tensor(a, dtype=getattr(torch, config.dtype)) for a in (*rows, X_VAL, Y_VAL))
     network = make_network(config, weights)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=False, foreach=False)
-    best_loss, best_predictions, looks_since_best = float("inf"), np.empty(0), 0
+    falls = config.schedule == "annealed"
+    rates = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda done: math.cos(math.pi / 2 * (done + 0.5) / config.max_steps) ** 2 if falls else 1.0
+    )
+    best_loss, best_predictions, checks_since_best = float("inf"), np.empty(0), 0
     stream = Minibatches(len(x), config.batch_size, rng)
     for step in range(1, config.max_steps + 1):
         batch = stream.take(1)[0]
         optimizer.zero_grad()
         torch.nn.functional.mse_loss(network(x[batch]), y[batch]).backward()
         optimizer.step()
+        rates.step()
         if step % config.eval_every and step < config.max_steps:
             continue
         with torch.no_grad():
-            predictions = network(x_val)
-            loss = torch.nn.functional.mse_loss(predictions, y_val).item()
+            predictions = network(x_val).double() * scale + mean
+            loss = torch.nn.functional.mse_loss(predictions, y_val.double() * scale + mean).item()
         if config.patience is None or loss < best_loss:
-            best_loss, best_predictions, looks_since_best = loss, predictions.double().numpy(), 0
+            best_loss, best_predictions, checks_since_best = loss, predictions.numpy(), 0
         else:
-            looks_since_best += 1
-        if config.patience is not None and looks_since_best >= config.patience:
+            checks_since_best += 1
+        if config.patience is not None and checks_since_best >= config.patience:
             break
     return best_loss, best_predictions, step
 
@@ -136,6 +152,75 @@ def test_fifty_steps_equal_plain_torch_in_float32(count: int, layer_norm: bool, 
         assert error < 1e-4
         start = make_network(config, weights)(torch.tensor(X_VAL, dtype=torch.float32)).detach().numpy()
         assert np.linalg.norm(expected - start) / np.linalg.norm(expected) > 0.1  # 50 steps do change the predictions
+
+
+@pytest.mark.parametrize("stops", [True, False], ids=["stops", "ends"])
+@pytest.mark.parametrize(
+    ("schedule", "units"),
+    [("annealed", None), ("constant", UNITS), ("annealed", UNITS)],
+    ids=["annealed", "standardised labels", "both"],
+)
+def test_schedules_and_label_units_equal_plain_torch(
+    schedule: Any, units: LabelScale | None, stops: bool, small: RegressorConfig
+) -> None:
+    """Whole trainings in double precision, short ones in single precision."""
+    told: dict[str, Any] = {"patience": 4, "max_steps": 600} if stops else {"patience": None, "max_steps": 150}
+    for dtype, limit in (("float64", 1e-6), ("float32", 1e-4)):
+        single = {"patience": None, "max_steps": 60} if dtype == "float32" else {}
+        config = replace(small, schedule=schedule, dtype=dtype, **told | single)
+        sets, initial = make_jobs(3, config)
+        fitted = fit(sets, config, initial) if units is None else fit_in_units(sets, config, units, initial=initial)
+        predictions = fitted.predict(X_VAL)
+        for m, (rows, weights, rng) in enumerate(zip(sets, initial, make_rngs(3), strict=True)):
+            loss, expected, steps = train_plainly(rows, config, weights, rng, units)
+            assert fitted.train_steps[m] == steps
+            assert fitted.val_loss[m] == pytest.approx(loss, rel=limit)
+            errors = np.linalg.norm(predictions[m] - expected, axis=0) / np.linalg.norm(expected, axis=0)
+            assert errors.max() < limit
+        if config.patience is not None:
+            assert len(set(fitted.train_steps.tolist())) > 1  # some stop early, at different times
+            early = fitted.train_steps < config.max_steps
+            assert (fitted.kept_steps[early] == fitted.train_steps[early] - 4 * config.eval_every).all()
+            assert (fitted.kept_steps <= fitted.train_steps).all()
+
+
+def test_rates_begin_at_the_learning_rate_and_end_near_0() -> None:
+    config = replace(SMALL, schedule="annealed", max_steps=1000)
+    rates = config.learning_rates(0, 1000)
+    assert (np.diff(rates) < 0).all()
+    assert rates[0] == pytest.approx(config.learning_rate, rel=1e-5)
+    assert rates[499:501].mean() == pytest.approx(config.learning_rate / 2)
+    assert 0 < rates[-1] < 1e-5 * config.learning_rate
+    assert np.array_equal(np.concatenate([config.learning_rates(first, 50) for first in range(0, 1000, 50)]), rates)
+    assert set(replace(config, schedule="constant").learning_rates(17, 5)) == {config.learning_rate}
+
+
+def test_labels_standardised_by_hand_give_the_same(small: RegressorConfig) -> None:
+    config = replace(small, patience=None, max_steps=200)
+    sets, _ = make_jobs(3, config)
+    own, by_hand = fit_in_units(sets, config, UNITS), fit(sets, config)
+    assert np.array_equal(own.train_steps, by_hand.train_steps)
+    np.testing.assert_allclose(own.predict(X_VAL), UNITS.to_labels(by_hand.predict(X_VAL)), rtol=1e-6)
+    errors = own.predict(X_VAL) - UNITS.to_labels(Y_VAL)
+    np.testing.assert_allclose(own.val_loss, np.square(errors).mean(axis=(1, 2)), rtol=1e-10)
+
+
+def test_labels_as_they_are_equal_a_scale_of_one_bit_for_bit(small: RegressorConfig) -> None:
+    sets, _ = make_jobs(3, small)
+    one, other = fit_in_units(sets, small, None), fit_in_units(sets, small, LabelScale.identity(2))
+    assert np.array_equal(one.val_loss, other.val_loss)
+    assert np.array_equal(one.predict(X_VAL), other.predict(X_VAL))
+    assert not np.any(one.val_loss == fit_in_units(sets, small, UNITS).val_loss)
+
+
+def test_targets_beyond_single_precision_are_trained_in_units_of_their_own(small: RegressorConfig) -> None:
+    config, rows = replace(small, dtype="float32", max_steps=300), make_jobs(1, small)[0][0]
+    huge = LabelScale(np.array([1e70, 0.0]), np.array([1e70, 1e-40]))
+    one = fit_regressors([(rows[0], huge.to_labels(rows[1]))], X_VAL, huge.to_labels(Y_VAL), config, make_rngs(1), None, huge)
+    assert not one.diverged[0]
+    errors = one.predict(X_VAL)[0] - huge.to_labels(Y_VAL)
+    assert one.val_loss[0] == pytest.approx(np.square(errors).mean(), rel=1e-4)
+    assert np.abs(errors / huge.scale).mean() < 1.5  # both targets, though the loss sees the first alone
 
 
 def test_linear_regressor_without_hidden_layers(small: RegressorConfig) -> None:
@@ -175,10 +260,10 @@ def test_stopped_regressors_cost_nothing_more(small: RegressorConfig, monkeypatc
     advance = stack.advance
     advanced: list[tuple[int, int]] = []
 
-    def counted(self: Any, rows: np.ndarray) -> None:
+    def counted(self: Any, rows: np.ndarray, rates: np.ndarray) -> None:
         advanced.append(rows.shape[:2])
         assert len(self.weights()[0]) == len(rows)
-        advance(self, rows)
+        advance(self, rows, rates)
 
     monkeypatch.setattr(stack, "advance", counted)
     sets, _ = make_jobs(3, small)
