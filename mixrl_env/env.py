@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, MultiBinary
+from gymnasium.utils import seeding
 from torch import Tensor
 
 from mixrl_env.checks import check_seed
@@ -43,6 +44,16 @@ def spaces_of(problem: MixingProblem) -> tuple[Box, MultiBinary]:
     """Observation and action space of one environment on a problem."""
     low, high = (np.tile(bound, (problem.num_rows, 1)) for bound in problem.observation_bounds())
     return Box(low, high, dtype=np.float32), MultiBinary(problem.num_rows)
+
+
+def environment_rng(seed: int) -> np.random.Generator:
+    """The generator of an environment that is reset with a seed: not that of the split with this number.
+
+    Raises:
+        gymnasium.error.Error: unless the seed is a whole number of at least 0.
+    """
+    _, checked = seeding.np_random(seed)
+    return stream(checked, "environment")
 
 
 def training_rng(np_random: np.random.Generator) -> np.random.Generator:
@@ -156,6 +167,8 @@ class MixRLEnv(gym.Env[Observation, Action]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Offer a new batch; see `gymnasium.Env.reset`. `options` is not used."""
         super().reset(seed=seed)
+        if seed is not None:
+            self._np_random = environment_rng(seed)
         self._start, self._steps_done = None, 0
         self._batch = self.problem.sample_batch(self.np_random)
         return self.problem.observe(self._batch), {}

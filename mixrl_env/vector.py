@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mixrl_env.checks import check_whole
 from mixrl_env.data import RegressionData
-from mixrl_env.env import MixRLEnv, check_horizon, describe, make_problem, next_starts, spaces_of, training_rng
+from mixrl_env.env import MixRLEnv, check_horizon, describe, environment_rng, make_problem, next_starts, spaces_of, training_rng
 from mixrl_env.observation import Observation
 from mixrl_env.problem import Batch, Outcome
 
@@ -91,7 +91,7 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
                 raise ValueError(f"got {len(seeds)} seeds for {self.num_envs} sub-environments")
             for i, own in enumerate(seeds):
                 if own is not None:
-                    self._rngs[i] = seeding.np_random(own)[0]
+                    self._rngs[i] = environment_rng(own)
         return self._new_episodes(), {}
 
     def step(
