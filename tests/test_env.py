@@ -115,7 +115,7 @@ def test_step_gives_the_documented_tuple() -> None:
     assert info["val_rmse"] == math.sqrt(info["val_loss"])
     chosen = offered[mask == 1, 8:].argmax(axis=1)
     assert (info["num_selected"], info["num_mixed"]) == (100, (chosen % 16 + 1).sum())  # k = 1..16 in both spaces
-    assert info["train_steps"] == 50
+    assert info["train_steps"] == 100  # half of the pre-training's steps, but at least 100
     assert info["diverged"] is False
 
 
@@ -190,7 +190,7 @@ def test_unknown_dataset_name() -> None:
 
 
 def test_diverged_training_earns_a_finite_penalty() -> None:
-    env = make_no2(regressor={"learning_rate": 1e30, "max_steps": 50}, render_mode="ansi")
+    env = make_no2(regressor={"learning_rate": 1e30, "max_steps": 50}, schedule="constant", render_mode="ansi")
     env.reset(seed=0)
     _, reward, terminated, _, info = env.step(np.ones(200, dtype=np.int8))
     assert info["diverged"] is True
@@ -201,14 +201,31 @@ def test_diverged_training_earns_a_finite_penalty() -> None:
     assert "diverged" in str(env.render())
 
 
-def test_finite_loss_beyond_the_bound_counts_as_diverged() -> None:
+@pytest.mark.parametrize("standardized", [False, True])
+def test_finite_loss_beyond_the_bound_counts_as_diverged(standardized: bool) -> None:
     x = np.random.default_rng(0).normal(size=(20, 3))
     data = RegressionData.from_table(x, x[:, 0] * 1e-6, sizes=(12, 8, 0), split_seed=0)  # far below untrained outputs
-    env = MixRLEnv(data, options=[("data", 1)], regressor=TINY | {"max_steps": 1})
+    env = MixRLEnv(
+        data,
+        options=[("data", 1)],
+        regressor=TINY | {"max_steps": 1},
+        schedule="constant",
+        standardize_labels=standardized,
+    )
     env.reset(seed=0)
     _, reward, _, _, info = env.step(np.zeros(12, dtype=np.int8))
-    assert info["diverged"] is True
-    assert -reward == info["val_loss"] == pytest.approx(10 * np.mean(np.square(data.y_train)))
+    bound = 10 * np.mean(np.square(data.y_train))
+    assert env.problem.diverged_loss == pytest.approx(bound)  # in label units either way
+    assert info["diverged"] is not standardized
+    assert -reward == info["val_loss"]
+    assert info["val_loss"] < bound if standardized else info["val_loss"] == pytest.approx(bound)
+
+
+def test_a_pre_training_that_diverges_is_told() -> None:
+    env = make_tiny(regressor=TINY | {"learning_rate": 1e30})
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"the pre-training diverged; lower regressor\.learning_rate or rescale the labels"):
+        env.step(np.zeros(12, dtype=np.int8))
 
 
 def test_ansi_render_tells_the_numbers_of_the_last_step() -> None:

@@ -21,6 +21,8 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 from agents import RowPolicy, SB3VecEnv
 from mixrl_env import MixRLEnv, MixRLVectorEnv, RegressionData, RegressorConfig, fit_regressors
+from mixrl_env.env import training_rng
+from mixrl_env.streams import stream
 
 # Restless enough that the lowest validation loss is seldom the last one.
 TINY = {"hidden_sizes": (8,), "max_steps": 40, "eval_every": 5, "patience": 2, "learning_rate": 5e-2, "device": "cpu"}
@@ -97,21 +99,22 @@ def test_checkers_of_gymnasium_and_stable_baselines3_pass() -> None:
 @pytest.mark.parametrize("pretrained", [False, True])
 @pytest.mark.parametrize("diverged_steps", [[], [0], [1], [0, 1], [2]])
 def test_an_episode_equals_warm_starts_by_hand(diverged_steps: list[int], pretrained: bool) -> None:
-    env = make_tiny(pretrained=pretrained, pretrain_seed=6)
+    env = make_tiny(schedule="constant", pretrained=pretrained, pretrain_seed=6)
     problem, config = env.problem, RegressorConfig(**TINY)
-    x_val, y_val, bound = problem.x_val, problem.data.y_val, problem.diverged_loss
+    x_val, y_val, bound, labels = problem.x_val, problem.data.y_val, problem.diverged_loss, problem.labels
     start = None
     if pretrained:
         table = [(problem.x_train, problem.data.y_train)]
-        start = [fit_regressors(table, x_val, y_val, config, [np.random.default_rng(6)]).weights]
+        start = [fit_regressors(table, x_val, y_val, config, [stream(6, "pre-training")], labels=labels).weights]
     offered, _ = env.reset(seed=1)
     kept_before_the_end = 0
     for step, mask in enumerate(make_masks(3)):
-        rng = np.random.default_rng(copy.deepcopy(env.np_random).integers(2**63))  # the generator of this step's training
+        rng = training_rng(copy.deepcopy(env.np_random))
         rows = slow_training_set(env, offered, mask)
-        fitted = fit_regressors([rows], x_val, y_val, config, [copy.deepcopy(rng)], start)
+        fitted = fit_regressors([rows], x_val, y_val, config, [copy.deepcopy(rng)], start, labels)
         if start is not None:
-            assert fitted.val_loss[0] != fit_regressors([rows], x_val, y_val, config, [rng]).val_loss[0]  # the start shows
+            scratch = fit_regressors([rows], x_val, y_val, config, [rng], labels=labels)
+            assert fitted.val_loss[0] != scratch.val_loss[0]  # the start shows
         problem.diverged_loss = 1e-9 if step in diverged_steps else bound  # no loss is as small as that
         offered, reward, _, _, info = env.step(mask)
         assert info["train_steps"] == fitted.train_steps[0]
@@ -124,11 +127,11 @@ def test_an_episode_equals_warm_starts_by_hand(diverged_steps: list[int], pretra
 
 
 def test_a_training_that_blows_up_does_not_spoil_the_next() -> None:
-    env = make_tiny(regressor=TINY | {"learning_rate": 1e30})
+    env = make_tiny(schedule="constant", regressor=TINY | {"learning_rate": 1e30})
     env.reset(seed=0)
     infos = [env.step(mask)[4] for mask in make_masks(2)]
     assert [info["diverged"] for info in infos] == [True, True]
-    env.problem.config = make_tiny().problem.config  # a learning rate that works
+    env.problem = make_tiny(schedule="constant").problem  # a learning rate that works
     assert env.step(make_masks(1)[0])[4]["diverged"] is False
 
 
@@ -223,7 +226,7 @@ def test_copies_of_a_batched_environment_go_on_the_same(copied: Callable[[MixRLV
         assert np.array_equal(first[2], second[2])
 
 
-@pytest.mark.parametrize("pretrained", [False, True])
+@pytest.mark.parametrize("pretrained", [None, True])
 def test_a_reset_in_the_middle_starts_a_whole_new_episode(pretrained: bool) -> None:
     runs = []
     for steps_before in (0, 1, 2):
@@ -265,14 +268,15 @@ def test_registered_ids_take_a_horizon() -> None:
 
 
 def test_pretrained_weights_can_be_read() -> None:
-    assert make_tiny().problem.pretrained_weights is None
-    weights = make_tiny(pretrained=True).problem.pretrained_weights
-    assert weights is not None
-    assert [tuple(weight.shape) for weight in weights] == [(1, 3, 8), (1, 1, 8), (1, 8, 2), (1, 1, 2)]
+    assert make_tiny(schedule="constant").problem.pretrained_weights is None
+    for pretrained in (None, True):
+        weights = make_tiny(pretrained=pretrained).problem.pretrained_weights
+        assert weights is not None
+        assert [tuple(weight.shape) for weight in weights] == [(1, 3, 8), (1, 1, 8), (1, 8, 2), (1, 1, 2)]
 
 
 def test_evaluate_takes_a_start_for_each_mask() -> None:
-    problem = make_tiny().problem
+    problem = make_tiny(schedule="constant", regressor=TINY | {"learning_rate": 5e-3}).problem
     rng, masks = np.random.default_rng(0), list(make_masks(2).astype(bool))
     batches = [problem.sample_batch(rng) for _ in masks]
 

@@ -20,6 +20,8 @@ from mixrl_env import MixRLEnv, MixRLVectorEnv, RegressionData
 
 quick = settings(deadline=None, derandomize=True, max_examples=40)
 REGRESSOR = {"hidden_sizes": (4,), "batch_size": 4, "max_steps": 6, "eval_every": 3, "patience": 1, "device": "cpu"}
+TRAININGS = [("constant", False, None), ("constant", True, 4), ("constant", 0.5, None), ("annealed", False, 4)]
+TRAININGS += [("annealed", None, None), ("annealed", True, None), ("annealed", 0.2, 4)]
 EXPONENTS = st.integers(-12, 12)
 ENDS = st.sampled_from([-12, 0, 12])
 
@@ -102,13 +104,16 @@ def env_settings(draw: st.DrawFn, n: int) -> dict[str, Any]:
     """Options with k at its limit n - 1, and whatever else changes the way to a reward."""
     every = [("data", n - 1), ("label", n - 1), ("all", 0), *([("data", 1), ("label", 1)] if n > 2 else [])]
     lam = np.random.default_rng(draw(st.integers(0, 99))).random((n, n))
+    schedule, pretrained, step_budget = draw(st.sampled_from(TRAININGS))
     return {
         "options": draw(st.lists(st.sampled_from(every), min_size=1, unique=True)),
         "observe": draw(st.sampled_from([("x", "y", "option"), ("x", "y", "option", "distances"), ("option",)])),
         "lam": draw(st.sampled_from([0.0, 0.5, 1.0, ("beta", 0.2), lam])),
         "batch_rows": draw(st.sampled_from([None, 1, n])),
-        "pretrained": draw(st.booleans()),
-        "step_budget": draw(st.sampled_from([None, 4])),
+        "standardize_labels": draw(st.booleans()),
+        "schedule": schedule,
+        "pretrained": pretrained,
+        "step_budget": step_budget,
         "regressor": REGRESSOR | {"layer_norm": draw(st.booleans()), "dtype": draw(st.sampled_from(["float32", "float64"]))},
     }
 
