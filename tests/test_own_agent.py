@@ -19,7 +19,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "own_agent.md").read_text()
 BLOCK = r"\n\n```python\n(.*?)```"
 AGENTS = {name: (int(limit), code) for name, limit, code in re.findall(rf"<!-- agent: (\S+) (\d+) -->{BLOCK}", PAGE, re.DOTALL)}
 LIMITS = {"gymnasium": 30, "stable-baselines3": 15, "cleanrl": 15}
-CHEAP = {"regressor": {"hidden_sizes": [8], "max_steps": 5}}
+CHEAP = {"regressor": {"hidden_sizes": [8], "max_steps": 5}, "step_budget": 5}
 make, make_vec = gym.make, gym.make_vec
 pytestmark = pytest.mark.usefixtures("_global_generators_kept")
 
@@ -66,12 +66,8 @@ def probabilities(names: dict[str, Any], rows: np.ndarray) -> np.ndarray:
 
 def cheaply(monkeypatch: pytest.MonkeyPatch) -> None:
     """`gym.make` and `gym.make_vec` with tiny regressors, whatever the page says of their training."""
-
-    def cheap(settings: dict[str, Any]) -> dict[str, Any]:
-        return {key: value for key, value in settings.items() if key not in ("pretrained", "step_budget")} | CHEAP
-
-    monkeypatch.setattr(gym, "make", lambda name, **settings: make(name, **cheap(settings)))
-    monkeypatch.setattr(gym, "make_vec", lambda *names, **settings: make_vec(*names, **cheap(settings)))
+    monkeypatch.setattr(gym, "make", lambda name, **settings: make(name, **settings | CHEAP))
+    monkeypatch.setattr(gym, "make_vec", lambda *names, **settings: make_vec(*names, **settings | CHEAP))
 
 
 def test_the_page_has_three_agents() -> None:

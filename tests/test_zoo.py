@@ -26,7 +26,7 @@ from tests.test_own_agent import PAGE
 
 ROOT = Path(__file__).parent.parent
 ENV_ID = "MixRL-NO2-v0"
-CHEAP = {"regressor": {"hidden_sizes": [8], "max_steps": 5}}
+CHEAP = {"regressor": {"hidden_sizes": [8], "max_steps": 5}, "step_budget": 5}
 pytestmark = pytest.mark.usefixtures("_global_generators_kept")
 
 
@@ -43,10 +43,8 @@ def test_ppo_takes_the_settings_and_learns(settings: dict[str, Any]) -> None:
     policy = getattr(import_module(module), name)
     assert policy is RowPolicy
     n_envs, n_timesteps = settings.pop("n_envs"), settings.pop("n_timesteps")
-    env_kwargs = settings.pop("env_kwargs")
-    gym.make(ENV_ID, **env_kwargs | {"pretrained": False})  # the names are those of the environment
     spec = gym.spec(ENV_ID)  # by its id SB3 would ask for a render mode
-    venv = make_vec_env(lambda **own: spec.make(**own), n_envs, seed=0, env_kwargs=env_kwargs | {"step_budget": 5} | CHEAP)
+    venv = make_vec_env(lambda **own: spec.make(**own), n_envs, seed=0, env_kwargs=CHEAP)
     rollout = settings["n_steps"] * n_envs
     assert n_timesteps % rollout == 0
     assert rollout % settings["batch_size"] == 0
@@ -59,7 +57,7 @@ def test_ppo_takes_the_settings_and_learns(settings: dict[str, Any]) -> None:
 
 
 def test_the_settings_are_those_of_our_agent(settings: dict[str, Any]) -> None:
-    of_the_zoo = {"policy", "env_kwargs", "n_envs", "n_timesteps"}
+    of_the_zoo = {"policy", "n_envs", "n_timesteps"}
     assert {key: value for key, value in settings.items() if key not in of_the_zoo} == DEFAULTS["ppo"]
 
 
@@ -68,7 +66,7 @@ def test_the_zoo_trains_and_enjoys(tmp_path: Path) -> None:
     """The commands of the page, with fewer steps and an environment that costs nothing."""
     commands = [line.split()[1:] for line in PAGE.splitlines() if "-m rl_zoo3." in line]
     assert [command[1] for command in commands] == ["rl_zoo3.train", "rl_zoo3.enjoy"]
-    cheap = ["--env-kwargs", f"regressor:{CHEAP['regressor']}".replace(" ", "")]
+    cheap = ["--env-kwargs", *(f"{name}:{value}".replace(" ", "") for name, value in CHEAP.items())]
     for command, more in zip(commands, (["--n-timesteps", "64", "-f", str(tmp_path)], ["-f", str(tmp_path)]), strict=True):
         done = subprocess.run(
             [sys.executable, *command, *more, *cheap, "--seed", "0"],
