@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mixrl_env.augmentation as augmentation
-from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData, RegressorConfig, fit_regressors
+from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData, RegressorConfig
 from mixrl_env.augmentation import augment, best_options, choose_plan, threshold_candidates
 
 OPTIONS = (("data", 1), ("label", 2), ("data", 3), ("all", 0), ("label", 1))
@@ -156,21 +156,21 @@ def test_choose_plan_prefers_no_mixing_to_a_harmful_plan() -> None:
 
 
 def test_choose_plan_takes_the_lowest_mean_validation_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[tuple[Any, ...], FittedRegressors]] = []
-
-    def watched(*arguments: Any) -> FittedRegressors:
-        calls.append((arguments, fit_regressors(*arguments)))
-        return calls[-1][1]
-
-    monkeypatch.setattr(augmentation, "fit_regressors", watched)
+    calls: list[tuple[Any, FittedRegressors]] = []
     plans = [make_plan((0, "all", 0)), make_plan(*((row, "data", 3) for row in range(12))), make_plan(), make_plan()]
     problem = make_problem(step_budget=5)  # a budget of the rewards is not one of the choice
+    fit = problem.fit
+
+    def watched(jobs: Any, rngs: Any) -> FittedRegressors:
+        calls.append((jobs, fit(jobs, rngs)))
+        return calls[-1][1]
+
+    monkeypatch.setattr(problem, "fit", watched)
     choice = choose_plan(problem, [[plan] for plan in plans], repeats=3, seed=4)
 
-    [((jobs, x_val, y_val, config, _), fitted)] = calls  # all trainings at once, and from scratch
-    assert config == REGRESSOR
-    assert np.array_equal(x_val, problem.x_val)
-    assert np.array_equal(y_val, problem.data.y_val)
+    [(jobs, fitted)] = calls  # all trainings at once, and from scratch
+    assert fitted.config == REGRESSOR
+    assert fitted.labels is problem.labels
     expected = [np.concatenate([problem.x_train, problem.data.y_train], axis=1).tolist()] * 4
     expected = [rows + list(map(list, slow_mixed_rows(problem, plan))) for rows, plan in zip(expected, plans, strict=True)]
     assert [np.concatenate(job, axis=1).tolist() for job in jobs] == [rows for rows in expected for _ in range(3)]
@@ -184,6 +184,19 @@ def test_choose_plan_takes_the_lowest_mean_validation_loss(monkeypatch: pytest.M
     # Repeat r has its own random numbers, the same for every plan: equal plans get equal losses.
     np.testing.assert_allclose(choice.val_rmse[2], choice.val_rmse[3], rtol=1e-4)
     assert len(set(choice.val_rmse[2])) == 3
+
+
+def test_the_unit_of_the_labels_does_not_change_the_choice() -> None:
+    data, double = PROBLEM.data, replace(REGRESSOR, dtype="float64", max_steps=200)
+    plans = [[make_plan((0, "all", 0))], [make_plan(*((row, "data", 3) for row in range(12)))], [make_plan()]]
+    choices = []
+    for scale, shift in ((1, 0), (1000, 5)):
+        own = RegressionData(data.x_train, data.y_train * scale + shift, data.x_val, data.y_val * scale + shift)
+        problem = MixingProblem(own, ProblemConfig.from_settings({"options": OPTIONS, "regressor": double}))
+        choices.append(choose_plan(problem, plans, repeats=2, seed=0))
+    assert choices[0].kept == choices[1].kept
+    np.testing.assert_allclose(choices[1].val_rmse, 1000 * choices[0].val_rmse, rtol=1e-6)
+    np.testing.assert_allclose(choices[1].sets[0][1], 1000 * choices[0].sets[0][1] + 5, rtol=1e-9)
 
 
 def test_choose_plan_depends_on_its_seed_alone() -> None:
@@ -207,10 +220,13 @@ def test_choose_plan_depends_on_its_seed_alone() -> None:
     ],
 )
 def test_choose_plan_compares_means(monkeypatch: pytest.MonkeyPatch, losses: list[list[float]], best: int) -> None:
-    def with_losses(*arguments: Any) -> FittedRegressors:
-        return replace(fit_regressors(*arguments), val_loss=np.ravel(losses), diverged=~np.isfinite(np.ravel(losses)))
+    problem = make_problem()
+    fit = problem.fit
 
-    monkeypatch.setattr(augmentation, "fit_regressors", with_losses)
-    choice = choose_plan(PROBLEM, [[make_plan((0, "data", 1))], [make_plan((0, "all", 0))]], repeats=2, seed=0)
+    def with_losses(*arguments: Any) -> FittedRegressors:
+        return replace(fit(*arguments), val_loss=np.ravel(losses), diverged=~np.isfinite(np.ravel(losses)))
+
+    monkeypatch.setattr(problem, "fit", with_losses)
+    choice = choose_plan(problem, [[make_plan((0, "data", 1))], [make_plan((0, "all", 0))]], repeats=2, seed=0)
     assert choice.kept == [best]
     assert len(choice.sets[0][0]) == choice.num_rows[best] == (13, 23)[best]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixrl_env.data import LabelScale
 from mixrl_env.mixing import check_ratio, draw_lam, mix
 
 # The machine may be busy: no deadlines. The examples are the same in every run.
@@ -50,6 +51,18 @@ def test_each_pair_has_its_own_ratio() -> None:
     x_mixed, y_mixed = mix(x, y, np.array([0, 0, 1]), np.array([1, 1, 0]), np.array([0.25, 1.0, 0.25]))
     assert x_mixed[:, 0].tolist() == [7.5, 0.0, 2.5]
     assert y_mixed[:, 0].tolist() == [175.0, 100.0, 125.0]
+
+
+def test_mixing_standardised_labels_is_standardising_mixed_labels() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal([5, -300], [1e-3, 40], (20, 2))
+    scale = LabelScale(y.mean(axis=0), y.std(axis=0))
+    i, j = rng.integers(20, size=(2, 50))
+    lam = rng.uniform(size=50)
+    _, mixed = mix(y, y, i, j, lam)
+    _, mixed_standard = mix(y, scale.to_standard(y), i, j, lam)
+    np.testing.assert_allclose(scale.to_standard(mixed), mixed_standard, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(scale.to_labels(mixed_standard), mixed, rtol=1e-12)
 
 
 def test_ratio_one_is_the_row_and_ratio_zero_its_neighbour() -> None:

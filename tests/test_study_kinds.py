@@ -25,8 +25,11 @@ from experiments.studies.fidelity import Fidelity
 from experiments.studies.transfer import POLICIES, REINFORCE, Transfer
 from experiments.studies.truth import Truth
 from mixrl_env import MixingProblem, ProblemConfig, RegressorConfig, load_dataset
+from mixrl_env.env import make_problem
 from mixrl_env.neighbors import DEFAULT_OPTIONS
 from mixrl_env.observation import PARTS
+from mixrl_env.regressor import initial_weights
+from mixrl_env.streams import stream
 
 TINY = RegressorConfig(hidden_sizes=(8,), learning_rate=0.01, max_steps=200, eval_every=20, patience=2)
 OPTIONS = (("data", 1), ("data", 4), ("label", 1), ("label", 4))
@@ -49,7 +52,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setitem(PRESETS, "mask_regression", settings)
     monkeypatch.setattr(truth, "SMALL_REGRESSOR", TINY)
-    monkeypatch.setattr(fidelity, "ProblemConfig", lambda: ProblemConfig(regressor=TINY))
+    monkeypatch.setattr(fidelity, "SMALL_REGRESSOR", TINY)
     monkeypatch.setattr(transfer, "_GUARDED", replace(transfer._GUARDED, hidden_sizes=(8,)))
     few = {"Algorithm 1 (m = 1)": (1, ReinforceVariantConfig(hidden_sizes=(8,))), "Regression on masks": (16, None)}
     monkeypatch.setattr(drift, "AGENTS", few)
@@ -181,88 +184,87 @@ def test_transfer_cuts_the_columns_of_the_parts_out() -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_fidelity(tmp_path: Path) -> None:
-    study = Fidelity(dataset="auto", splits=(0,), masks=4, repeats=2, scratch_steps=(3,), pretrained_steps=(2, 100))
+    study = Fidelity(datasets=("auto", "gap"), splits=(1,), masks=4, repeats=2, full_trainings=2)
     stored = stored_frame(study, tmp_path / "cells")
-    regimes = [("from scratch", 0, "best")]
-    cut = [("from scratch", 3), ("pre-trained", 2), ("pre-trained", 100)]
-    regimes += [(start, steps, loss) for start, steps in cut for loss in ("last", "best")]
-    assert [regime for regime, _ in stored.groupby(["start", "steps", "loss"], sort=False)] == regimes
-    for (_, steps, _), rows in stored.groupby(["start", "steps", "loss"], sort=False):
-        assert sorted(zip(rows["mask"], rows["repeat"], strict=True)) == [
-            (mask, again) for mask in range(4) for again in range(2)
-        ]
-        np.testing.assert_allclose(rows["share"], rows["mask"] / 3)  # from none to all
-        assert rows["val_rmse"].nunique() == 8
-        if steps:  # budgets are spent to the last step, whichever loss counts
-            assert (rows["train_steps"] == steps).all()
-        else:
-            assert rows["train_steps"].isin(range(20, 201, 20)).all()
-    # A few steps lead neither away from a pre-trained state, nor near it from scratch.
-    mean = stored.groupby(["start", "steps"])["val_rmse"].mean()
-    assert mean["pre-trained", 2] < 0.6 * mean["from scratch", 3]
-    assert mean["pre-trained", 2] == pytest.approx(mean["from scratch", 0], rel=0.3)
-    assert [len(table) for _, table in Fidelity.tables(stored)] == [7, 7]
+    assert list(dict.fromkeys(zip(stored["dataset"], stored["split_seed"], strict=True))) == [("auto", 1), ("gap", 1)]
+    assert not stored.duplicated(["dataset", *fidelity._KEYS]).any()
+    for _, rows in stored.groupby("dataset"):
+        assert len(rows) == 1 + len(fidelity.PROTOCOLS) + 2 * 5  # and two more losses where the environment counts the steps
+        assert (rows["noise_variance"] > 0).all()
+        assert (rows["signal_variance"] >= 0).all()
+        assert rows[["rank_test", "rank_val"]].abs().to_numpy().max() <= 1
+        assert rows["rank_test"].nunique() > 1
+        paper = rows[rows["loss"] == "best"]
+        assert paper["train_steps"].between(20, 200).all()
+        assert (paper["rank_val"] == 1).all()  # the yardstick itself
+        assert (rows[rows["steps"] > 0]["train_steps"] == rows[rows["steps"] > 0]["steps"]).all()
+        assert (rows[(rows["steps"] == 0) & (rows["loss"] != "best")]["train_steps"] == 100).all()
+    assert [len(table) for _, table in Fidelity.tables(stored)] == [1 + len(fidelity.PROTOCOLS) + 2 * 5] * 3
     [figure] = Fidelity.draw(stored, tmp_path)
     assert figure.name == "fidelity.png"
     assert is_png(figure)
 
 
-def fidelity_rows(mask_sd: float, noise_sd: float, masks: int, repeats: int) -> pd.DataFrame:
-    """Losses whose parts are known; the cut regime sees the mask's part turned round."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for split in range(2):
-        part = rng.normal(0, mask_sd, masks)
-        for steps, sign, cost in ((0, 1, 500), (30, -1, 30)):
-            rows += [
-                {
-                    "split_seed": split,
-                    "start": "from scratch",
-                    "steps": steps,
-                    "loss": "last" if steps else "best",
-                    "mask": mask,
-                    "repeat": repeat,
-                    "share": mask / (masks - 1),
-                    "val_rmse": 0.5 + sign * part[mask] + noise_sd * rng.normal(),
-                    "train_steps": cost,
-                    "seconds": cost / 1000,
-                }
-                for mask in range(masks)
-                for repeat in range(repeats)
-            ]
-    return pd.DataFrame(rows)
+def test_fidelity_trains_as_the_environment_does() -> None:
+    problem = make_problem("auto", regressor=TINY)
+    rng, study = np.random.default_rng(0), Fidelity(masks=3, repeats=2)
+    sets = [fidelity._random_set(problem, rng) for _ in range(3)]
+    assert len({len(x) for x, _ in sets}) == 3
+    for x, y in sets:
+        np.testing.assert_array_equal(x[:156], problem.x_train)
+        np.testing.assert_array_equal(y[:156], problem.data.y_train)
+    for start, pretrained in fidelity.STARTS.items():
+        steps, losses = study._losses(problem, sets, fidelity.Protocol(start, 0, "cosine"), 5, 7)
+        rngs = [stream(5, "fidelity rewards", 7, job) for job in range(6)]
+        weights = make_problem("auto", regressor=TINY, pretrained=pretrained, step_budget=100).pretrained_weights
+        if start == fidelity.SHARED:
+            weights = initial_weights(6, 1, TINY, stream(5, "fidelity shared weights"))
+        fitted = problem.fit([own for own in sets for _ in range(2)], rngs, problem.reward_regressor, [weights] * 6)
+        assert steps == fitted.train_steps[0]
+        np.testing.assert_allclose(losses[fidelity.LAST], fitted.val_loss, rtol=1e-4)
 
 
 def test_fidelity_tells_the_mask_from_the_noise() -> None:
-    stored = fidelity_rows(mask_sd=0.02, noise_sd=0.01, masks=300, repeats=4)
-    full, cut = fidelity._summary(stored).to_dict("records")
-    for line in (full, cut):
-        assert line["SD of masks"] == pytest.approx(0.02, rel=0.1)
-        assert line["SD of noise"] == pytest.approx(0.01, rel=0.1)
-    assert (full["Steps"], cut["Steps"]) == ("early stop", "30")
-    assert np.isnan(full["Rank correlation"])
-    # One loss against the mean of the other repeats: 4 : 1 is signal on the one side, 12 : 1 on the other.
-    assert full["Correlation of one"] == pytest.approx((0.8 * 12 / 13) ** 0.5, abs=0.03)
-    assert cut["Correlation of one"] == pytest.approx(-((0.8 * 16 / 17) ** 0.5), abs=0.03)
-    ranks = []
-    for _, rows in stored.groupby("split_seed"):
-        a, b = (rows[rows["steps"] == steps].groupby("mask")["val_rmse"].mean() for steps in (30, 0))
-        ranks.append(stats.spearmanr(a, b).statistic)
-    assert cut["Rank correlation"] == pytest.approx(np.mean(ranks))
-    assert np.mean(ranks) < -0.85
-    # Noise alone: what is left of the masks' variance is not taken for a signal.
-    [noise, _] = fidelity._summary(fidelity_rows(0.0, 0.01, 300, 4)).to_dict("records")
-    assert noise["SD of masks"] < 0.003
-    assert abs(noise["Correlation of one"]) < 0.1
+    rng = np.random.default_rng(0)
+    part = rng.normal(0, 0.02, 4000)
+    losses = 0.5 + part[:, None] + rng.normal(0, 0.01, (4000, 4))
+    row = fidelity._fidelity(losses, test_loss=3 - part, val_loss=np.exp(part), steps=12.0)
+    assert row["signal_variance"] == pytest.approx(4e-4, rel=0.1)
+    assert row["noise_variance"] == pytest.approx(1e-4, rel=0.05)
+    assert row["rank_val"] == -row["rank_test"] == pytest.approx(stats.spearmanr(losses.mean(axis=1), part).statistic)
+    noise = fidelity._fidelity(losses - part[:, None], part, part, 12.0)
+    assert noise["signal_variance"] < 2e-6  # what noise leaves in the masks' means is taken out
 
 
-def test_fidelity_says_whether_small_selections_pay() -> None:
-    stored = fidelity_rows(0.0, 0.001, 20, 2)
-    stored["val_rmse"] += np.where(stored["steps"] == 30, 1, -1) * stored["share"]  # cut short, the more the worse
-    (_, _), (_, table) = Fidelity.tables(stored)
-    correlation = table.set_index("Steps")["Rank correlation with share"].astype(float)
-    assert correlation["early stop"] < -0.9
-    assert correlation["30"] > 0.9
+def test_fidelity_tables_against_loops() -> None:
+    rng = np.random.default_rng(0)
+    keys = [("scratch", 0, "constant", "own", "best"), ("half-way", 0, "cosine", "own", "last")]
+    rows = [
+        {
+            "dataset": dataset,
+            "split_seed": split,
+            **dict(zip(fidelity._KEYS, key, strict=True)),
+            "train_steps": 100 * (1 + split),
+            **dict(zip(("signal_variance", "noise_variance", "rank_test", "rank_val"), rng.uniform(0.1, 1, 4), strict=True)),
+        }
+        for split in (0, 1)
+        for key in keys
+        for dataset in ("gap", "auto")
+    ]
+    *of_datasets, (_, against) = Fidelity.tables(pd.DataFrame(rows))
+    for (title, table), dataset in zip(of_datasets, ("gap", "auto"), strict=True):
+        assert title == f"{dataset}: means over 2 splits"
+        assert list(table["Steps"]) == ["early stop", "own rule"]
+        snr, rank = [], []
+        for key in keys:
+            own = [row for row in rows if (row["dataset"], row["loss"]) == (dataset, key[-1])]
+            of_splits = [1000 * row["signal_variance"] / row["noise_variance"] / row["train_steps"] for row in own]
+            snr.append(np.prod(of_splits) ** 0.5)
+            rank.append(np.mean([row["rank_test"] for row in own]))
+        assert list(table["Steps a reward"]) == ["150", "150"]
+        assert list(table["Signal to noise per 1,000 steps"]) == [f"{value:.3g}" for value in snr]
+        assert list(table["Rank, test loss"]) == [f"{value:.2f}" for value in rank]
+        assert list(against[dataset]) == ["1 x, +0.00", f"{snr[1] / snr[0]:.3g} x, {rank[1] - rank[0]:+.2f}"]
 
 
 @pytest.mark.usefixtures("tiny")
