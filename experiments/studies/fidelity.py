@@ -26,11 +26,6 @@ from mixrl_env.env import make_problem
 from mixrl_env.regressor import Minibatches, TrainingSet, initial_weights, make_stack
 from mixrl_env.streams import stream
 
-REGRESSORS = {
-    "no2": RegressorConfig(),
-    "synthetic": RegressorConfig(hidden_sizes=(512, 256), layer_norm=True, learning_rate=0.001, batch_size=128, max_steps=4000),
-}
-"""The paper's for NO2, one that two cores can pay for Synthetic; `SMALL_REGRESSOR` for the others."""
 _CHECK_EVERY = 10  # optimiser steps
 _CHECKS = 5  # whose mean is taken
 _AVERAGE_OVER = 50  # optimiser steps that the exponential average of weights looks back
@@ -98,9 +93,9 @@ class Fidelity:
 
     datasets: tuple[str, ...] = ("no2",)
     splits: tuple[int, ...] = (0,)
-    masks: int = 24
-    repeats: int = 4
-    full_trainings: int = 8
+    masks: int = 20
+    repeats: int = 3
+    full_trainings: int = 6
 
     def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
         """One a dataset and split."""
@@ -111,8 +106,8 @@ class Fidelity:
         ]
 
     def _split(self, dataset: str, split: int) -> list[Row]:
-        settings = {"regressor": REGRESSORS.get(dataset, SMALL_REGRESSOR)}
-        problem = make_problem(dataset, split, **settings)
+        regressor = RegressorConfig() if dataset == "no2" else SMALL_REGRESSOR
+        problem = make_problem(dataset, split, regressor=regressor)
         data, rng = problem.data, stream(split, "fidelity masks")
         assert data.x_test is not None
         assert data.y_test is not None
@@ -242,7 +237,7 @@ def _train(
 
 
 def _fidelity(losses: FloatArray, test_loss: FloatArray, val_loss: FloatArray, steps: float) -> Row:
-    """What the losses (masks, repeats) of a protocol tell; the share of noise in the variance of the masks' means is taken out."""
+    """What the losses (masks, repeats) of a protocol tell; the share of noise in the variance of the masks' means is out."""
     noise = float(losses.var(axis=1, ddof=1).mean())
     signal = max(float(losses.mean(axis=1).var(ddof=1)) - noise / losses.shape[1], 0.0)
     return {
