@@ -91,9 +91,7 @@ def test_steps_are_those_of_adam_on_weighted_rows(pretrained: bool) -> None:
             ((weights * errors).sum() / weights.sum()).backward()
             adam.step()
         x_val, y_val = (rows[m] for rows in twin._val)
-        expected = (
-            (network(x_val) - y_val).square().mean().detach()
-        )  # of standardised labels, since there is one target
+        expected = (network(x_val) - y_val).square().mean().detach()  # of standardised labels, since there is one target
         torch.testing.assert_close(loss[m].detach(), expected, rtol=1e-9, atol=0)
 
 
