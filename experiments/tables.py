@@ -49,7 +49,6 @@ def study_tables(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd
             ),
             (f"{dataset}: RMSE differences, paired by split, 95% intervals; negative is better", difference_table(results)),
             (f"{dataset}: the same, averaged predictions on both sides", difference_table(results, averaged=True)),
-            (f"{dataset}: averaged MixRL against single baselines", deployed_table(results)),
             (
                 f"{dataset}: validation MSE of sampled masks, first and last tenth of learning",
                 learning_table(folder, results),
@@ -123,21 +122,6 @@ def difference_table(results: pd.DataFrame, averaged: bool = False) -> pd.DataFr
     pairs = [(method, BASELINE) for method in (*baselines, *learned) if BASELINE in methods]
     pairs += [(method, baseline) for method in learned for baseline in baselines]
     return _differences((f"{method} - {other}", by_split[method], by_split[other]) for method, other in pairs)
-
-
-def deployed_table(results: pd.DataFrame) -> pd.DataFrame:
-    """MixRL as it is used, the mean prediction of regressors on different plans, against baselines as the paper has them.
-
-    Empty where no MixRL draws its plans: it then has nothing to average over.
-    """
-    single, averaged = _by_split(results, averaged=False), _by_split(results, averaged=True)
-    sampled = results[results["settings"].str.contains('"plan": "sampled"') & ~results["method"].isin(REFERENCES)]
-    baselines = [baseline for baseline in REFERENCES if baseline in set(results["method"])]
-    return _differences(
-        (f"{method}, averaged - {other}", averaged[method], single[other])
-        for method in sampled["method"].unique()
-        for other in baselines
-    )
 
 
 def variants_table(results: pd.DataFrame) -> pd.DataFrame:

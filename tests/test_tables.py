@@ -13,7 +13,7 @@ from experiments.across import across_tables, never_loses
 from experiments.pages import filled
 from experiments.results import read_results
 from experiments.statistics import bootstrap_interval, paired_difference
-from experiments.tables import accuracy_table, deployed_table, difference_table, variants_table
+from experiments.tables import accuracy_table, difference_table, variants_table
 
 ROOT = Path(__file__).parent.parent
 STUDY = ROOT / "results" / "no2-default"
@@ -95,16 +95,6 @@ def test_averaged_predictions_have_their_own_differences() -> None:
     expected = paired_difference(mean["MixRL"].tolist(), mean["Global kNN"].tolist())
     table = difference_table(results, averaged=True).set_index("Methods")
     assert table.loc["MixRL - Global kNN", "Test RMSE difference"] == expected.text
-
-
-def test_deployed_table_sets_averaged_against_single() -> None:
-    results = some_results()
-    assert deployed_table(results).empty  # no method draws its plans
-    results.loc[results["method"] == "MixRL", "settings"] = '{"plan": "sampled"}'
-    ours = results[results["method"] == "MixRL"].groupby("split_seed")["test_rmse_averaged"].mean()
-    theirs = results[results["method"] == "Global kNN"].groupby("split_seed")["test_rmse"].mean()
-    table = deployed_table(results).set_index("Methods")["Test RMSE difference"]
-    assert table["MixRL, averaged - Global kNN"] == paired_difference(ours.tolist(), theirs.tolist()).text
 
 
 def test_variants_are_compared_with_the_first() -> None:
