@@ -95,7 +95,7 @@ def test_tables_against_loops() -> None:
             told = paired_difference(ours, by_split(score, dataset=line["Dataset"], ending=EARLY)).text
             assert line[title] == f"{np.mean(ours):.4f}"
             assert line[f"{title}, difference"] == ("" if line["Ending"] == EARLY else told)
-        assert line["Steps spent"] == str(100 + ENDINGS.index(line["Ending"]))
+        assert line["Steps"] == str(100 + ENDINGS.index(line["Ending"]))
     for line, ending in product(by_method.to_dict("records"), ENDINGS[1:]):
         of_line = {"dataset": line["Dataset"], "method": line["Method"]}
         ours, reference = (by_split("val_rmse", **of_line, ending=one) for one in (ending, EARLY))

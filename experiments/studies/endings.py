@@ -72,11 +72,10 @@ class Endings:
     @staticmethod
     def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         """Every ending against the early stop: all methods together, then one by one."""
-        pooled, by_method, splits = [], [], stored["split_seed"].nunique()
+        pooled, by_method = [], []
         for dataset, rows in stored.groupby("dataset", sort=False):
-            steps = rows.groupby("ending")["train_steps"].mean()
             for ending in ENDINGS:
-                line = {"Dataset": dataset, "Ending": ending, "Steps spent": f"{steps[ending]:.0f}"}
+                line = {"Dataset": dataset, "Ending": ending, "Steps": f"{_by_split(rows, 'train_steps')[ending].mean():.0f}"}
                 for title, score in _TITLES.items():
                     line[title] = f"{_by_split(rows, score)[ending].mean():.4f}"
                     line[f"{title}, difference"] = _differences(rows, score).get(ending, "")
@@ -84,7 +83,7 @@ class Endings:
             for method, own in rows.groupby("method", sort=False):
                 by_method.append({"Dataset": dataset, "Method": method, **_differences(own, "val_rmse")})
         return [
-            (f"Means over methods and {splits} splits; differences to the early stop with 95% intervals", pd.DataFrame(pooled)),
+            ("Means over methods and splits; differences to the early stop with 95% intervals", pd.DataFrame(pooled)),
             ("Differences of validation RMSE to the early stop, method by method", pd.DataFrame(by_method)),
         ]
 
@@ -98,13 +97,13 @@ class Endings:
             axes, means = panels[row, column], _by_split(stored[stored["dataset"] == dataset], score)
             draw_differences(axes, {ending: means[ending] - means[EARLY] for ending in ENDINGS[1:]})
             axes.set(title="" if row else dataset, ylabel="" if column else title)
-            axes.label_outer()
+            axes.margins(y=0.2)
         figure.supxlabel("RMSE minus that of the early stop, 95% intervals; a grey dot is a split", fontsize=9)
         return [save_figure(figure, out / "endings.png")]
 
 
 def _by_split(rows: pd.DataFrame, score: str) -> pd.DataFrame:
-    """Means over the methods of one dataset: a line a split, a column an ending."""
+    """Means over the methods of one dataset: a row a split, a column an ending."""
     return rows.pivot_table(score, "split_seed", "ending")
 
 
