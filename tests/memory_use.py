@@ -21,7 +21,12 @@ def environments(backend: str) -> list[Any]:
     x = np.random.default_rng(0).normal(size=(200, 4))
     data = RegressionData.from_table(x, x[:, :1] * 2 + 5, sizes=(100, 100, 0), split_seed=0)
     regressor = {"hidden_sizes": (64, 64), "max_steps": 2, "device": "cpu", "backend": backend}
-    same: dict[str, Any] = {"data": data, "options": [("data", 4), ("label", 2)], "regressor": regressor}
+    same: dict[str, Any] = {
+        "data": data,
+        "options": [("data", 4), ("label", 2)],
+        "regressor": regressor,
+        "schedule": "constant",
+    }
     return [MixRLEnv(**same), MixRLVectorEnv(3, **same, horizon=4)]
 
 

@@ -17,7 +17,7 @@ from mixrl_env import MixRLEnv
 PATIENCE = 60  # seconds; a subprocess that hangs is an error and not a test that never ends
 # Large enough that torch shares its work among threads; one environment for each backend, if the kernel can be built.
 MAKE = [
-    partial(MixRLEnv, "no2", regressor={"hidden_sizes": (512, 256), "max_steps": 10, "backend": backend, "device": "cpu"})
+    partial(MixRLEnv, "no2", schedule="constant", regressor={"max_steps": 10, "backend": backend, "device": "cpu"})
     for backend in ("auto", "torch")
 ]
 MASKS = np.random.default_rng(0).integers(2, size=(2, 2, 200)).astype(np.int8)  # steps, environments, rows

@@ -46,7 +46,7 @@ def _problem(n_train: int) -> tuple[MixRLVectorEnv, np.ndarray]:
     rng = data_stream(n_train)
     x, y = rng.normal(size=(n_train, 7)), rng.normal(size=(n_train, 1))
     data = RegressionData(x, y, rng.normal(size=(200, 7)), rng.normal(size=(200, 1)))
-    envs = MixRLVectorEnv(16, data=data, batch_rows=200, step_budget=100)
+    envs = MixRLVectorEnv(16, data=data, batch_rows=200, pretrained=False, step_budget=100)
     envs.reset(seed=0)
     envs.action_space.seed(0)
     return envs, envs.action_space.sample()
