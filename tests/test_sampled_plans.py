@@ -14,8 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import mixrl_env.augmentation as augmentation
-from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData, RegressorConfig, fit_regressors
+from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData
 from mixrl_env.augmentation import Rule, augment, best_options, choose_plan, sample_options, within_one_standard_error
 from tests.test_augmentation import OPTIONS, PROBLEM, make_plan, step_problem
 
@@ -220,13 +219,12 @@ def with_predictions(
             assert np.array_equal(x, problem.x_val)
             return problem.data.y_val + np.array(offsets, dtype=float)
 
-    def fitted(sets: Any, x_val: Any, y_val: Any, config: RegressorConfig, rngs: Any) -> FittedRegressors:
-        real = fit_regressors(sets, x_val, y_val, replace(config, max_steps=1), rngs)
+    def fitted(sets: Any, rngs: Any) -> FittedRegressors:
+        real = MixingProblem.fit(problem, sets, rngs, replace(problem.config.regressor, max_steps=1))
         loss = np.square(np.array(offsets, dtype=float)).mean(axis=(1, 2)) if val_loss is None else np.array(val_loss)
-        own = {name: getattr(real, name) for name in ("weights", "train_steps", "config")}
-        return Fixed(**own, val_loss=loss, diverged=~np.isfinite(loss))
+        return Fixed(**vars(real) | {"val_loss": loss, "diverged": ~np.isfinite(loss)})
 
-    monkeypatch.setattr(augmentation, "fit_regressors", fitted)
+    monkeypatch.setattr(problem, "fit", fitted)
 
 
 def row_offsets(*by_row: float) -> np.ndarray:
@@ -291,11 +289,11 @@ def test_a_single_validation_row_has_no_standard_error() -> None:
 def test_repeats_go_round_the_plans_of_a_candidate(monkeypatch: pytest.MonkeyPatch) -> None:
     jobs: list[list[int]] = []
 
-    def watched(sets: Any, *arguments: Any) -> FittedRegressors:
+    def watched(sets: Any, rngs: Any) -> FittedRegressors:
         jobs.append([len(x) - 12 for x, _ in sets])
-        return fit_regressors(sets, *arguments)
+        return MixingProblem.fit(PROBLEM, sets, rngs)
 
-    monkeypatch.setattr(augmentation, "fit_regressors", watched)
+    monkeypatch.setattr(PROBLEM, "fit", watched)
     one, two, three = make_plan((0, "data", 1)), make_plan((0, "label", 2)), make_plan((0, "data", 3))
     choice = choose_plan(PROBLEM, [[one, two, three], [make_plan()], [three, one]], repeats=5, seed=0)
     assert jobs == [[1, 2, 3, 1, 2, *[0] * 5, 3, 1, 3, 1, 3]]
