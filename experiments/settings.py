@@ -221,11 +221,11 @@ def _replace(config: Any, changes: Mapping[str, Any], prefix: str) -> Any:
 PRESETS: dict[str, Settings] = {
     # REINFORCE with annealed rewards and m masks an update; tuned on splits 20 to 29 (reinforce-tuning.toml).
     "default": Settings(
-        num_envs=16,
-        trainings=1024,
+        num_envs=8,
+        trainings=512,
         reinforce=ReinforceVariantConfig(learning_rate=0.01, baseline="leave_one_out", normalize=True, hidden_sizes=(64, 64)),
     ),
-    # Ours. What docs/transfer.md and docs/default.md found to reach rows that nobody trained or chose on: the credit of rows by
+    # Ours. What docs/transfer.md and docs/mask_regression.md found to reach rows that nobody trained or chose on: the credit of rows by
     # regression on random masks, rewards from a pre-trained state, and final regressors that each see another draw of the
     # policy. Global kNN gets at least as many optimiser steps: 6 trainings of each of 16 k.
     "mask_regression": Settings(
