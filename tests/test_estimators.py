@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,9 @@ from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import check_estimator
 
 from agents import MixRLRegressor, MixRLSampler
-from agents.estimators import search
-from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING
+from agents.estimators import base, search
+from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING, default_config
+from mixrl_env import ProblemConfig
 
 NOT_APPLICABLE = {
     "check_array_api_input": "neighbours and networks take numpy arrays; scikit-learn runs it with SCIPY_ARRAY_API=1 only",
@@ -37,7 +39,13 @@ ESTIMATORS = {
 
 @pytest.mark.filterwarnings("ignore")  # the checks give input that is to be warned of
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_scikit_learns_checks(name: str) -> None:
+def test_scikit_learns_checks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def small(n_train: int, device: str) -> ProblemConfig:
+        """Of the same kind, but quick to train: there are a hundred fits."""
+        config = default_config(n_train, device)
+        return replace(config, regressor=replace(config.regressor, hidden_sizes=(16,), learning_rate=0.01, max_steps=1000))
+
+    monkeypatch.setattr(base, "default_config", small)
     results = check_estimator(ESTIMATORS[name], on_skip=None, on_fail=None)
     assert len(results) > 40
     others = {result["check_name"]: result["exception"] for result in results if result["status"] != "passed"}
