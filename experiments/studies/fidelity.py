@@ -170,8 +170,10 @@ class Fidelity:
     def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
         """Signal per step against rank correlation, one panel a dataset."""
         datasets = list(dict.fromkeys(stored["dataset"]))
-        figure = Figure(figsize=(3.1 * len(datasets), 3.4), layout="constrained")
-        for axes, dataset in zip(np.atleast_1d(figure.subplots(1, len(datasets))), datasets, strict=True):
+        rows, columns = -(-len(datasets) // 3), min(3, len(datasets))
+        figure = Figure(figsize=(3.2 * columns, 2.8 * rows + 0.4), layout="constrained")
+        panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        for axes, dataset in zip(panels.flat, datasets, strict=False):
             means = _means(stored[stored["dataset"] == dataset])
             last = means[means["loss"].isin([LAST, "best"]) & (means["minibatches"] == "own")]
             for name, marker, chosen in (
@@ -181,9 +183,11 @@ class Fidelity:
                 ("annealed, the default", "D", _is_default(last)),
             ):
                 axes.plot(last[chosen]["snr"], last[chosen]["rank_test"], marker, label=name, alpha=0.8)
-            axes.set(xscale="log", title=dataset, xlabel="signal to noise per 1,000 steps")
-        figure.axes[0].set_ylabel("rank correlation with\ntest loss of full trainings")
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+            axes.set(xscale="log", title=dataset)
+            axes.xaxis.set_minor_formatter("")
+        figure.supxlabel("signal to noise per 1,000 steps", fontsize=10)
+        figure.supylabel("rank correlation with test loss", fontsize=10)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
         return [save_figure(figure, out / "fidelity.png")]
 
 
@@ -259,12 +263,11 @@ def _is_default(means: pd.DataFrame) -> pd.Series:
 
 
 def _means(stored: pd.DataFrame) -> pd.DataFrame:
-    """Every protocol of one dataset: means over splits, the signal to noise per 1,000 steps as a geometric mean."""
-    rows = stored.assign(
-        log_snr=np.log(1000 * stored["signal_variance"].clip(lower=1e-300) / stored["noise_variance"] / stored["train_steps"])
-    )
-    means = rows.groupby(_KEYS, sort=False)[["train_steps", "log_snr", "rank_test", "rank_val"]].mean().reset_index()
-    return means.assign(snr=np.exp(means["log_snr"]))
+    """Every protocol of one dataset: means over splits, of the signal to noise per 1,000 steps the median."""
+    snr = 1000 * stored["signal_variance"] / stored["noise_variance"] / stored["train_steps"]
+    by_protocol = stored.assign(snr=snr).groupby(_KEYS, sort=False)
+    means = by_protocol[["train_steps", "rank_test", "rank_val"]].mean()
+    return means.assign(snr=by_protocol["snr"].median()).reset_index()
 
 
 def _named(means: pd.DataFrame) -> pd.DataFrame:
