@@ -188,7 +188,7 @@ BAD_FILES = {
     "not TOML": ("splits = [0", "is not TOML"),
     "kind": (
         'kind = "comparison"',
-        "unknown kind 'comparison'; known: compare, agents, distances, drift, endings, estimators, fidelity, labels, transfer, truth",
+        "unknown kind 'comparison'; known: compare, agents, distances, drift, endings, estimators, fidelity, labels, transfer",
     ),
     "key": ('split = [0]\npreset = "smoke"', "unknown key 'split'; known: 'kind', 'preset', 'datasets', 'splits'"),
     "preset": ('preset = "tiny"', "unknown preset 'tiny'; known: 'default', 'mask_regression', 'paper', 'smoke'"),
