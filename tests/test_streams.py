@@ -14,8 +14,6 @@ ROOT = Path(__file__).parent.parent
 SOURCES = [path for package in ("mixrl_env", "agents", "experiments") for path in sorted((ROOT / package).rglob("*.py"))]
 _NAMES = st.sampled_from(["choice", "choice 0", ""])
 KEYS = st.tuples(st.integers(0, 2**70), _NAMES, st.lists(st.integers(0, 2**40), max_size=3))
-    st.integers(0, 2**70), st.sampled_from(["choice", "choice 0", ""]), st.lists(st.integers(0, 2**40), max_size=3)
-)
 
 
 def calls(names: set[str]) -> list[tuple[Path, ast.Call]]:
