@@ -29,7 +29,7 @@ from experiments.studies.cells import Row
 from experiments.studies.mixed_minibatches import Draws, predict, train
 from experiments.style import BLUE, GREY, ORANGE
 from mixrl_env import RegressionData, RegressorConfig, load_dataset
-from mixrl_env.data import FloatArray
+from mixrl_env.data import FloatArray, LabelScale
 from mixrl_env.metrics import rmse
 from mixrl_env.neighbors import NeighborOption, NeighborTable
 from mixrl_env.streams import stream
@@ -193,17 +193,17 @@ def _predictions(
     features: Sequence[FloatArray],
 ) -> list[FloatArray]:
     """Train a network for every way and draw; predictions in label units for each table of features, (ways, draws, rows, 1)."""
-    y, y_val = (data.standardize_y(part) if standardize else part for part in (data.y_train, data.y_val))
+    labels = data.label_scale if standardize else LabelScale.identity(1)
     jobs = list(product((way.chances for way in ways), draws))
     weights = train(
-        (data.standardize_x(data.x_train), y),
-        (data.standardize_x(data.x_val), y_val),
+        (data.standardize_x(data.x_train), labels.to_standard(data.y_train)),
+        (data.standardize_x(data.x_val), labels.to_standard(data.y_val)),
         [chances for chances, _ in jobs],
         [one for _, one in jobs],
         rate,
     )
     outputs = [predict(weights, data.standardize_x(x)).reshape(len(ways), len(draws), len(x), 1) for x in features]
-    return [output * data.y_scaler.scale_ + data.y_scaler.mean_ if standardize else output for output in outputs]
+    return [labels.to_labels(output) for output in outputs]
 
 
 def _by_split(stored: pd.DataFrame, recipe: str, labels: str, method: str) -> pd.DataFrame:
