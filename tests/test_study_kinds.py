@@ -213,8 +213,9 @@ def test_fidelity_trains_as_the_environment_does() -> None:
     for x, y in sets:
         np.testing.assert_array_equal(x[:156], problem.x_train)
         np.testing.assert_array_equal(y[:156], problem.data.y_train)
-    for start, pretrained in fidelity.STARTS.items():
-        steps, losses = study._losses(problem, sets, fidelity.Protocol(start, 0, "cosine"), 5, 7)
+    states = fidelity._states(problem, 5)
+    for start, pretrained in {fidelity.SHARED: 0.0, **fidelity.STARTS}.items():
+        steps, losses = study._losses(problem, sets, states, fidelity.Protocol(start, 0, "cosine"), 5, 7)
         rngs = [stream(5, "fidelity rewards", 7, job) for job in range(6)]
         weights = make_problem("auto", regressor=TINY, pretrained=pretrained, step_budget=100).pretrained_weights
         if start == fidelity.SHARED:

@@ -44,7 +44,7 @@ SHAPES: dict[str, Callable[[FloatArray], FloatArray]] = {
 """The share of the learning rate over the progress of a training."""
 LAST, CHECKS, AVERAGE = "last", f"mean of {_CHECKS} checks", "averaged weights"
 SCRATCH, SHARED, HALF, EARLY = "scratch", "scratch, shared weights", "half-way", "early stop"
-STARTS = {SHARED: 0.0, HALF: 0.5, EARLY: 1.0}
+STARTS = {HALF: 0.5, EARLY: 1.0}
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,9 @@ class Fidelity:
         val_loss = fitted.val_loss.reshape(self.masks, -1)
         full = {"start": SCRATCH, "steps": 0, "shape": "constant", "minibatches": "own", "loss": "best"}
         rows = [full | _fidelity(val_loss, test_loss, val_loss.mean(axis=1), float(fitted.train_steps.mean()))]
+        states = _states(problem, split)
         for number, protocol in enumerate(PROTOCOLS):
-            steps, losses = self._losses(problem, sets, protocol, split, number)
+            steps, losses = self._losses(problem, sets, states, protocol, split, number)
             for loss, values in losses.items():
                 if loss != LAST and (protocol.start, protocol.steps) != (HALF, 0):
                     continue
@@ -134,7 +135,13 @@ class Fidelity:
         return [{"dataset": dataset, "split_seed": split, **row} for row in rows]
 
     def _losses(
-        self, problem: MixingProblem, sets: list[TrainingSet], protocol: Protocol, split: int, number: int
+        self,
+        problem: MixingProblem,
+        sets: list[TrainingSet],
+        states: dict[str, list[torch.Tensor]],
+        protocol: Protocol,
+        split: int,
+        number: int,
     ) -> tuple[int, dict[str, FloatArray]]:
         """Steps of a training, and the validation losses (masks * repeats,) of every mask by what is taken as its loss."""
         jobs = range(self.masks * self.repeats)
@@ -143,12 +150,8 @@ class Fidelity:
         config, widths = problem.config.regressor, (problem.x_train.shape[1], problem.data.y_train.shape[1])
         if protocol.start == SCRATCH:
             starts = [initial_weights(*widths, config, rng) for rng in rngs]
-        elif protocol.start == SHARED:
-            starts = [initial_weights(*widths, config, stream(split, "fidelity shared weights"))] * len(jobs)
         else:
-            at = make_problem(problem.data, regressor=config, pretrained=STARTS[protocol.start])
-            assert at.pretrained_weights is not None
-            starts = [at.pretrained_weights] * len(jobs)
+            starts = [states[protocol.start]] * len(jobs)
         steps = protocol.steps or problem.reward_regressor.max_steps
         rates = config.learning_rate * SHAPES[protocol.shape]((np.arange(steps) + 0.5) / steps)
         weights = [torch.cat(parts) for parts in zip(*starts, strict=True)]
@@ -189,6 +192,17 @@ class Fidelity:
         figure.supylabel("rank correlation with test loss", fontsize=10)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
         return [save_figure(figure, out / "fidelity.png")]
+
+
+def _states(problem: MixingProblem, split: int) -> dict[str, list[torch.Tensor]]:
+    """What all trainings of a start begin from, for every start but `SCRATCH`."""
+    config, widths = problem.config.regressor, (problem.x_train.shape[1], problem.data.y_train.shape[1])
+    states = {SHARED: initial_weights(*widths, config, stream(split, "fidelity shared weights"))}
+    for start, share in STARTS.items():
+        weights = make_problem(problem.data, regressor=config, pretrained=share).pretrained_weights
+        assert weights is not None
+        states[start] = weights
+    return states
 
 
 def _random_set(problem: MixingProblem, rng: np.random.Generator) -> TrainingSet:
