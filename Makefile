@@ -2,7 +2,7 @@
 # CONTRIBUTING.md has the rest. All make the virtual environment first, if needed.
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := mixrl_env agents experiments
+PACKAGES := mixrl_env mixrl experiments
 PYTEST := -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: reproduce test lint docs coverage audit release lowest newest

@@ -22,13 +22,13 @@ ProgressCallback = Callable[[int, dict[str, float]], None]
 
 
 class Agent(Protocol):
-    """Learns to select rows. All but `agents.MetaGradient` know nothing of what lies behind the environment."""
+    """Learns to select rows. All but `mixrl.MetaGradient` know nothing of what lies behind the environment."""
 
     def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Learn on one environment or a vector of them, spending at most num_trainings steps (inner trainings).
 
         The callback may ask for `probabilities` after every update. All but those of stable-baselines3 also take
-        `agents.Checkpoints`, to be stopped at any moment and to go on as if they had not been.
+        `mixrl.Checkpoints`, to be stopped at any moment and to go on as if they had not been.
         """
         ...
 
@@ -114,6 +114,6 @@ def step_once(
     if not np.all(terminated):
         raise ValueError(
             "this agent learns from episodes of one step, and the environment's are longer; "
-            "leave out horizon, or take an agent of stable-baselines3 (agents.SB3Agent)"
+            "leave out horizon, or take an agent of stable-baselines3 (mixrl.SB3Agent)"
         )
     return state, np.asarray(reward, dtype=np.float64), info.get("final_info", {})

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from agents.files import write_bytes
+from mixrl.files import write_bytes
 
 _KEPT = 2
 _NAME = "checkpoint-{:08d}.safetensors"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.value_network import ValueNetwork
+from mixrl.value_network import ValueNetwork
 
 HIDDEN_SIZES = (64, 64)
 LEARNING_RATE = 0.003

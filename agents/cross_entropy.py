@@ -14,10 +14,10 @@ import numpy.typing as npt
 from scipy.special import logit
 from stable_baselines3.common.logger import Logger
 
-from agents.base import Envs, ProgressCallback, as_vector_env, check_rows, settled, step_once
-from agents.checkpoint import Checkpoints
-from agents.progress import update_metrics
-from agents.run import Run
+from mixrl.base import Envs, ProgressCallback, as_vector_env, check_rows, settled, step_once
+from mixrl.checkpoint import Checkpoints
+from mixrl.progress import update_metrics
+from mixrl.run import Run
 from mixrl_env.checks import check_types, check_whole
 from mixrl_env.streams import stream
 
@@ -80,7 +80,7 @@ class CrossEntropy:
         callback: ProgressCallback | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Self:
-        """Start at p = 1/2 and move p after every population; see `agents.base.Agent`.
+        """Start at p = 1/2 and move p after every population; see `mixrl.base.Agent`.
 
         Raises:
             ValueError: if the budget is below one population, or an episode has more than one step (T > 1).
@@ -145,7 +145,7 @@ class CrossEntropy:
         return index.reshape(state.shape[:-1])
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
-        """P of each observation row, 1/2 for those that were never offered; see `agents.base.Agent`.
+        """P of each observation row, 1/2 for those that were never offered; see `mixrl.base.Agent`.
 
         Raises:
             RuntimeError: before `learn`.

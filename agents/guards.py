@@ -1,6 +1,6 @@
 """Guards against drift: gradient noise alone moves the bias of h_theta that all rows share, until p is 0 or 1.
 
-Algorithm 1 has none; each is an option of `agents.ReinforceVariantConfig`.
+Algorithm 1 has none; each is an option of `mixrl.ReinforceVariantConfig`.
 """
 
 from __future__ import annotations

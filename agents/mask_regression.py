@@ -20,11 +20,11 @@ from scipy.special import expit, ndtr
 from sklearn.linear_model import BayesianRidge
 from stable_baselines3.common.logger import Logger
 
-from agents.base import Envs, ProgressCallback, as_vector_env, settled, step_once
-from agents.checkpoint import Checkpoints
-from agents.progress import env_metrics
-from agents.random_features import FloatArray, RandomFeatures, random_policies
-from agents.run import Run
+from mixrl.base import Envs, ProgressCallback, as_vector_env, settled, step_once
+from mixrl.checkpoint import Checkpoints
+from mixrl.progress import env_metrics
+from mixrl.random_features import FloatArray, RandomFeatures, random_policies
+from mixrl.run import Run
 from mixrl_env.checks import check_types, check_whole
 from mixrl_env.streams import stream
 
@@ -151,7 +151,7 @@ class MaskRegression:
         return ridge.coef_, ridge.sigma_
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
-        """P(credit > 0) of each observation row; see `agents.base.Agent`.
+        """P(credit > 0) of each observation row; see `mixrl.base.Agent`.
 
         Raises:
             RuntimeError: before `learn`.

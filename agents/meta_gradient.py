@@ -18,11 +18,11 @@ import torch
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from agents.base import Envs, ProgressCallback, settled
-from agents.checkpoint import Checkpoints
-from agents.progress import update_metrics
-from agents.run import Run
-from agents.value_network import ValueNetwork
+from mixrl.base import Envs, ProgressCallback, settled
+from mixrl.checkpoint import Checkpoints
+from mixrl.progress import update_metrics
+from mixrl.run import Run
+from mixrl.value_network import ValueNetwork
 from mixrl_env import MixingProblem
 from mixrl_env.backends import forward
 from mixrl_env.checks import check_types, check_whole
@@ -91,7 +91,7 @@ class MetaGradient:
         callback: ProgressCallback | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Self:
-        """Train num_trainings / cost regressors, rounded down to whole stacks of num_envs; see `agents.base.Agent`.
+        """Train num_trainings / cost regressors, rounded down to whole stacks of num_envs; see `mixrl.base.Agent`.
 
         The environments are not stepped: their problem, and how many they are, is all that is used. The callback is called
         after every stack.
@@ -138,7 +138,7 @@ class MetaGradient:
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """h_theta of each observation row; see `agents.base.Agent`.
+        """h_theta of each observation row; see `mixrl.base.Agent`.
 
         Raises:
             RuntimeError: before `learn`.

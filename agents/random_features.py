@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from agents.base import check_rows
+from mixrl.base import check_rows
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -14,11 +14,11 @@ import numpy.typing as npt
 from scipy.special import expit
 from stable_baselines3.common.logger import Logger
 
-from agents.base import Envs, ProgressCallback, as_vector_env, check_budget, settled, step_once
-from agents.checkpoint import Checkpoints
-from agents.progress import update_metrics
-from agents.random_features import FloatArray, RandomFeatures, random_policies
-from agents.run import Run
+from mixrl.base import Envs, ProgressCallback, as_vector_env, check_budget, settled, step_once
+from mixrl.checkpoint import Checkpoints
+from mixrl.progress import update_metrics
+from mixrl.random_features import FloatArray, RandomFeatures, random_policies
+from mixrl.run import Run
 from mixrl_env.checks import check_types
 from mixrl_env.streams import stream
 
@@ -71,7 +71,7 @@ class RandomSearch:
         callback: ProgressCallback | None = None,
         checkpoints: Checkpoints | None = None,
     ) -> Self:
-        """Try as many policies as there are trainings, rounded down to whole steps of the vector; see `agents.base.Agent`.
+        """Try as many policies as there are trainings, rounded down to whole steps of the vector; see `mixrl.base.Agent`.
 
         Raises:
             ValueError: if the budget is below one step of the vector, or an episode has more than one step (T > 1).
@@ -99,7 +99,7 @@ class RandomSearch:
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
-        """P of each observation row under the best policy so far; see `agents.base.Agent`.
+        """P of each observation row under the best policy so far; see `mixrl.base.Agent`.
 
         Raises:
             RuntimeError: before `learn`.

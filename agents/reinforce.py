@@ -11,11 +11,11 @@ import torch
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from agents.base import AnyEnv, ProgressCallback, as_vector_env, check_budget, settled, step_once
-from agents.checkpoint import Checkpoints
-from agents.progress import update_metrics
-from agents.run import Run
-from agents.value_network import HIDDEN_SIZES, ValueNetwork, gradient_norm, log_pi
+from mixrl.base import AnyEnv, ProgressCallback, as_vector_env, check_budget, settled, step_once
+from mixrl.checkpoint import Checkpoints
+from mixrl.progress import update_metrics
+from mixrl.run import Run
+from mixrl.value_network import HIDDEN_SIZES, ValueNetwork, gradient_norm, log_pi
 from mixrl_env.checks import check_types
 from mixrl_env.regressor import resolve_device
 from mixrl_env.streams import torch_stream
@@ -40,7 +40,7 @@ class Reinforce:
     """REINFORCE with m sample trajectories an update, m the number of environments (Eq. 1; Algorithm 1 is m = 1).
 
     Attributes: `network`, which is h_theta, None before `learn`; `trainings`, the inner trainings spent; `converged`, whether
-    it stopped before the budget was spent, as only variants do (`agents.ReinforceVariant`). The same seed gives the same run.
+    it stopped before the budget was spent, as only variants do (`mixrl.ReinforceVariant`). The same seed gives the same run.
     """
 
     def __init__(self, config: ReinforceConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
@@ -51,7 +51,7 @@ class Reinforce:
     def learn(
         self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
     ) -> Self:
-        """Run Algorithm 1. ValueError if the budget is below one update, or T > 1; see `agents.base.Agent`."""
+        """Run Algorithm 1. ValueError if the budget is below one update, or T > 1; see `mixrl.base.Agent`."""
         envs, device, W = as_vector_env(envs), resolve_device(self.config.device), self.config.window
         m, generator = envs.num_envs, torch_stream(self.seed, "reinforce")
         check_budget(num_trainings, m)

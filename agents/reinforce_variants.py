@@ -11,13 +11,13 @@ import torch
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from agents.base import AnyEnv, ProgressCallback, as_vector_env, settled
-from agents.checkpoint import Checkpoints
-from agents.critic import PooledCritic
-from agents.guards import center_output, guard
-from agents.progress import Progress
-from agents.reinforce import Reinforce, ReinforceConfig
-from agents.value_network import ValueNetwork, log_pi
+from mixrl.base import AnyEnv, ProgressCallback, as_vector_env, settled
+from mixrl.checkpoint import Checkpoints
+from mixrl.critic import PooledCritic
+from mixrl.guards import center_output, guard
+from mixrl.progress import Progress
+from mixrl.reinforce import Reinforce, ReinforceConfig
+from mixrl.value_network import ValueNetwork, log_pi
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ReinforceVariantConfig(ReinforceConfig):
         baseline: "moving_average" is Base of Algorithm 1; "leave_one_out" compares each of m > 1 trajectories with the mean of
             the others.
         antithetic: mirror the random numbers of every other trajectory; leave-one-out then leaves the mirrored pair out.
-        critic: subtract what `agents.critic.PooledCritic` expects of a mask, and add the gradient of its mean.
+        critic: subtract what `mixrl.critic.PooledCritic` expects of a mask, and add the gradient of its mean.
         patience: updates without a new highest smoothed reward after which the policy counts as converged; None spends the
             whole budget.
         progress_window: updates that the smoothed reward is the mean of; `window` is W of Base alone.
@@ -99,7 +99,7 @@ class ReinforceVariant(Reinforce):
     def learn(
         self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
     ) -> Self:
-        """Learn until convergence, for at most num_trainings inner trainings; see `agents.base.Agent`.
+        """Learn until convergence, for at most num_trainings inner trainings; see `mixrl.base.Agent`.
 
         Raises:
             ValueError: as `Reinforce.learn`, or if there are too few trajectories to compare or to pair.

@@ -13,9 +13,9 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 from stable_baselines3.common.logger import Logger
 
-from agents.base import Envs, ProgressCallback
-from agents.checkpoint import Checkpoints, State
-from agents.progress import log_update
+from mixrl.base import Envs, ProgressCallback
+from mixrl.checkpoint import Checkpoints, State
+from mixrl.progress import log_update
 from mixrl_env import MixingProblem, __version__
 
 
@@ -40,7 +40,7 @@ class Run:
         agent: that learns.
         envs: what it learns on, after their reset.
         updates: that its budget is enough for.
-        callback: as in `agents.base.Agent`, or None.
+        callback: as in `mixrl.base.Agent`, or None.
         checkpoints: where to save; None for no checkpoints.
         **parts: what else changes while the agent learns: networks, optimisers, generators, and whatever has state_dict() and
             load_state_dict(). All are as in the checkpoint after this call; what is None stays None.

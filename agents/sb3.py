@@ -27,11 +27,11 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from agents.base import Envs, ProgressCallback, check_rows, settled
-from agents.files import write_bytes
-from agents.progress import update_metrics
-from agents.row_policy import RowPolicy
-from agents.sb3_vec_env import SB3VecEnv
+from mixrl.base import Envs, ProgressCallback, check_rows, settled
+from mixrl.files import write_bytes
+from mixrl.progress import update_metrics
+from mixrl.row_policy import RowPolicy
+from mixrl.sb3_vec_env import SB3VecEnv
 from mixrl_env.checks import check_whole
 from mixrl_env.regressor import resolve_device
 
@@ -99,7 +99,7 @@ class SB3Config:
 
 
 class SB3Agent:
-    """An algorithm of stable-baselines3 that meets `agents.base.Agent`; with plain SB3 calls: `PPO(RowPolicy, env)`.
+    """An algorithm of stable-baselines3 that meets `mixrl.base.Agent`; with plain SB3 calls: `PPO(RowPolicy, env)`.
 
     Args:
         config: settings.
@@ -118,7 +118,7 @@ class SB3Agent:
         self.trainings = 0
 
     def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
-        """Learn with num_trainings steps, rounded down to whole rollouts; see `agents.base.Agent`.
+        """Learn with num_trainings steps, rounded down to whole rollouts; see `mixrl.base.Agent`.
 
         Raises:
             ValueError: if the budget is below one rollout, or the rollout is one training and advantages are normalised.
@@ -145,7 +145,7 @@ class SB3Agent:
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Probability of selecting each observation row; see `agents.base.Agent`.
+        """Probability of selecting each observation row; see `mixrl.base.Agent`.
 
         Raises:
             RuntimeError: before `learn`.

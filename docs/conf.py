@@ -91,7 +91,7 @@ def _mark(match: re.Match[str]) -> str:
     code, mark = match.groups()
     if mark:
         return "\\" + mark
-    public = re.fullmatch(r"(?:mixrl_env|agents)\.[\w.]+|[A-Z]\w*[a-z]\w*(?:\.\w+)*", code)
+    public = re.fullmatch(r"(?:mixrl_env|mixrl)\.[\w.]+|[A-Z]\w*[a-z]\w*(?:\.\w+)*", code)
     return f":py:obj:`{code}`" if public else f"``{code}``"
 
 

@@ -14,15 +14,15 @@ import pandas as pd
 import tyro
 from rich.console import Console
 
-from agents import MixRLSampler
-from agents.estimators.base import FEWEST_ROWS
-from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING
-from agents.estimators.columns import too_many_categories
 from experiments.augment_plot import draw_plan
 from experiments.augmented import as_csv, as_parquet, numeric_columns
 from experiments.claims import claim_files
 from experiments.progress import WorkProgress, say
 from experiments.transaction import roll_back, write_all
+from mixrl import MixRLSampler
+from mixrl.estimators.base import FEWEST_ROWS
+from mixrl.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING
+from mixrl.estimators.columns import too_many_categories
 from mixrl_env.datasets.own import as_numbers, check_columns
 from mixrl_env.datasets.reading import Table, check_parquet_installed, is_parquet, read_file
 

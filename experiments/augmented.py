@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_float_dtype
 
-from agents.estimators.columns import Columns
+from mixrl.estimators.columns import Columns
 from mixrl_env.datasets.reading import Table
 
 _DIGITS = 13  # of mixed values: beyond them stands what rounding has left

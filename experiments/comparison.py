@@ -9,13 +9,13 @@ from pathlib import Path
 
 import gymnasium as gym
 
-from agents.files import write_bytes
 from experiments.engines.base import Outcome, Report, Row, Task
 from experiments.evaluation import final_scores
 from experiments.methods import REFERENCES, Cell, method_of
 from experiments.results import ResultStore, cell_folder, slug
 from experiments.settings import Settings
 from experiments.study import Study
+from mixrl.files import write_bytes
 from mixrl_env import MixRLEnv
 
 

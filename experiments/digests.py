@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from agents.files import write_bytes
+from mixrl.files import write_bytes
 
 NAME = "SHA256SUMS"
 

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from agents import ReinforceVariant, ReinforceVariantConfig
 from experiments.figures import save_figure
 from experiments.style import BLUE, GREY, ORANGE
+from mixrl import ReinforceVariant, ReinforceVariantConfig
 from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, RegressorConfig
 from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
 from mixrl_env.data import FloatArray

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from agents.files import write_bytes
 from experiments.claims import files_lock
 from experiments.digests import check_kept, write_kept
 from experiments.study import Study
+from mixrl.files import write_bytes
 from mixrl_env import __version__
 
 COLUMNS = (

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from agents import MaskRegressionConfig, ReinforceVariantConfig
 from experiments.own_table import OwnTable
+from mixrl import MaskRegressionConfig, ReinforceVariantConfig
 from mixrl_env import ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.augmentation import Rule
 from mixrl_env.mixing import MixRatio

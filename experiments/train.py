@@ -13,12 +13,12 @@ import pandas as pd
 from rich.console import Console
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from agents import Checkpoints, SB3Agent, ValueNetwork, save_value_network
 from experiments.claims import claim_folder
 from experiments.progress import WorkProgress, say
 from experiments.results import write_csv
 from experiments.settings import PRESETS
 from experiments.studies.agents import AGENTS
+from mixrl import Checkpoints, SB3Agent, ValueNetwork, save_value_network
 from mixrl_env import MixRLVectorEnv
 
 _FILES = ("progress.csv", "policy.csv", "value_network.safetensors")

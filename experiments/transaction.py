@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from agents.files import write_through
+from mixrl.files import write_through
 
 
 def write_all(contents: Mapping[Path, bytes]) -> None:

@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from agents import (
+from mixrl import (
     CrossEntropy,
     CrossEntropyConfig,
     MaskRegression,

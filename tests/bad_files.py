@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from safetensors.torch import save
 
-from agents import ValueNetwork, load_value_network, save_value_network
 from experiments.results import COLUMNS, NUMBERS
+from mixrl import ValueNetwork, load_value_network, save_value_network
 from tests.bad_calls import Call
 
 

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from agents import Reinforce
 from experiments.__main__ import main
 from experiments.studies import agents as study
 from experiments.studies.agents import AGENTS, AgentComparison, _Judge, _Watch
 from experiments.studies.agents_shown import curves
 from experiments.studies.kinds import read_toml
+from mixrl import Reinforce
 from mixrl_env import MixRLVectorEnv, RegressorConfig
 from tests.toy import FixedRowsEnv
 

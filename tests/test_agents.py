@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents import (
+from mixrl import (
     Agent,
     CrossEntropy,
     MaskRegression,

@@ -1,4 +1,4 @@
-"""Imports run one way only: experiments -> agents -> mixrl_env."""
+"""Imports run one way only: experiments -> mixrl (the folder agents) -> mixrl_env."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 MAY_IMPORT = {
     "mixrl_env": {"mixrl_env"},
-    "agents": {"agents", "mixrl_env"},
-    "experiments": {"experiments", "agents", "mixrl_env"},
+    "mixrl": {"mixrl", "mixrl_env"},
+    "experiments": {"experiments", "mixrl", "mixrl_env"},
 }
 
 
@@ -27,6 +27,7 @@ def test_imports_run_one_way(package: str) -> None:
                 names = [node.module or ""]
             for name in names:
                 top = name.split(".")[0]
+                assert top != "agents", f"{file} imports {name}: the folder agents is imported as mixrl"
                 if top in MAY_IMPORT:
                     assert top in MAY_IMPORT[package], f"{file} imports {name}"
 

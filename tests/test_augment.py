@@ -15,10 +15,10 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from agents import MixRLSampler
 from experiments import augment
 from experiments.augment_plot import draw_plan
 from experiments.progress import WorkProgress
+from mixrl import MixRLSampler
 from mixrl_env import read_table
 
 Run = Callable[..., str]
@@ -84,7 +84,7 @@ def test_own_rows_first_then_those_of_the_plan(folder: Path, run: Run, targets: 
 def test_a_learned_plan_with_a_short_budget(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     tell(monkeypatch, DecisionTreeRegressor(random_state=0), trainings=32)
     plane().to_csv("t.csv", index=False)
-    monkeypatch.setattr("agents.estimators.search.compare", learned_wins)
+    monkeypatch.setattr("mixrl.estimators.search.compare", learned_wins)
     said = run("t.csv", "--target", "y", "--budget", "0.1")
     plan = pd.read_csv("t-augmented-plan.csv")
     assert plan["probability"].between(0, 1).all()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agents import MixRLSampler
 from experiments import transaction
+from mixrl import MixRLSampler
 from tests.test_augment import OUTPUTS, Run, names, plane
 
 # All files or none

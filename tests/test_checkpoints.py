@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from agents import (
+from mixrl import (
     Checkpoints,
     CrossEntropy,
     CrossEntropyConfig,
@@ -31,7 +31,7 @@ from agents import (
     ReinforceVariant,
     ReinforceVariantConfig,
 )
-from agents.checkpoint import read_checkpoint, write_checkpoint
+from mixrl.checkpoint import read_checkpoint, write_checkpoint
 from tests.test_horizon import make_tiny, make_vector
 from tests.test_value_network import Exploit
 from tests.toy import ToyVectorEnv

@@ -18,7 +18,7 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from agents import MixRLRegressor
+from mixrl import MixRLRegressor
 from mixrl_env.backends.compiler import _compiler
 from tests.backends import BACKENDS, needs_kernel
 from tests.rewards import rewards_of

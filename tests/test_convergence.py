@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
-from agents import ReinforceVariant, ReinforceVariantConfig
-from agents.progress import Progress
+from mixrl import ReinforceVariant, ReinforceVariantConfig
+from mixrl.progress import Progress
 from tests.toy import ToyVectorEnv
 
 # Whole numbers: their sums are exact, so that ties between smoothed rewards are ties for numpy too. They abound.

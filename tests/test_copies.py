@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.tree import DecisionTreeRegressor
 
-from agents import MetaGradient, MixRLRegressor, MixRLSampler, SB3Agent, SB3Config, SB3VecEnv
+from mixrl import MetaGradient, MixRLRegressor, MixRLSampler, SB3Agent, SB3Config, SB3VecEnv
 from mixrl_env import MixRLEnv, MixRLVectorEnv, RegressionData
 from tests.test_agents import AGENTS, M, Opposite, every_agent
 from tests.toy import FixedRowsEnv

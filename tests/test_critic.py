@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents import ReinforceVariant, ReinforceVariantConfig, ValueNetwork
-from agents.critic import PooledCritic
+from mixrl import ReinforceVariant, ReinforceVariantConfig, ValueNetwork
+from mixrl.critic import PooledCritic
 from mixrl_env.streams import torch_stream
 from tests.toy import NUM_OPTIONS, ToyVectorEnv, best_mask
 

@@ -19,8 +19,8 @@ import pandas as pd
 import pytest
 import tyro
 
-import agents
 import experiments.__main__ as command_line
+import mixrl
 import mixrl_env
 from tests.test_own_agent import cheaply
 
@@ -197,7 +197,7 @@ def test_site_has_no_dead_link_and_needs_no_network(site: Path) -> None:
 
 
 def test_reference_has_every_public_name(site: Path) -> None:
-    for package, page in ((mixrl_env, "mixrl_env"), (agents, "agents")):
+    for package, page in ((mixrl_env, "mixrl_env"), (mixrl, "agents")):
         text = (site / "api" / f"{page}.html").read_text()
         missing = [name for name in package.__all__ if f'id="{page}.{name}"' not in text]
         assert not missing, f"docs/api/{page}.md lacks them"

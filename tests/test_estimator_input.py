@@ -12,10 +12,10 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.svm import SVR
 
-from agents import MixRLRegressor, MixRLSampler
-from agents.estimators import search
-from agents.estimators.candidates import default_config
-from agents.estimators.columns import Columns
+from mixrl import MixRLRegressor, MixRLSampler
+from mixrl.estimators import search
+from mixrl.estimators.candidates import default_config
+from mixrl.estimators.columns import Columns
 
 ROWS = 40
 X = np.random.default_rng(0).normal(size=(ROWS, 3))

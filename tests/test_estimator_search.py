@@ -15,12 +15,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeRegressor
 
-from agents import MixRLRegressor, MixRLSampler
-from agents.estimators import search
-from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING, default_config
-from agents.estimators.folds import deal, given
-from agents.estimators.models import fit_networks
-from agents.estimators.search import compare
+from mixrl import MixRLRegressor, MixRLSampler
+from mixrl.estimators import search
+from mixrl.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING, default_config
+from mixrl.estimators.folds import deal, given
+from mixrl.estimators.models import fit_networks
+from mixrl.estimators.search import compare
 from mixrl_env import RegressionData
 from mixrl_env.streams import stream
 

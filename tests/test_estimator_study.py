@@ -11,10 +11,10 @@ from scipy import stats
 from sklearn.linear_model import Ridge
 from sklearn.metrics import root_mean_squared_error
 
-from agents import MixRLRegressor
-from agents.estimators import search
 from experiments.studies import estimators as study
 from experiments.studies.estimators import MIXRL, NETWORKS, PAIRS, TREES, Estimators
+from mixrl import MixRLRegressor
+from mixrl.estimators import search
 from mixrl_env import load_dataset
 
 METHODS = (*NETWORKS, MIXRL, *(method for name in TREES for method in (name, f"{name}, {MIXRL}")))

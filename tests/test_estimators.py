@@ -22,9 +22,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import check_estimator
 
-from agents import MixRLRegressor, MixRLSampler
-from agents.estimators import base, search
-from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING, default_config
+from mixrl import MixRLRegressor, MixRLSampler
+from mixrl.estimators import base, search
+from mixrl.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING, default_config
 from mixrl_env import ProblemConfig
 
 NOT_APPLICABLE = {

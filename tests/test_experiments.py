@@ -16,11 +16,11 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
-from agents import load_value_network
 from experiments.__main__ import main
 from experiments.results import COLUMNS, read_results
 from experiments.settings import SMALL_REGRESSOR, Settings
 from experiments.study import Study
+from mixrl import load_value_network
 from mixrl_env import RegressorConfig
 
 ROOT = Path(__file__).parent.parent

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import ReinforceVariant, ReinforceVariantConfig
-from agents.guards import center, guard
+from mixrl import ReinforceVariant, ReinforceVariantConfig
+from mixrl.guards import center, guard
 from tests.test_reinforce import network_at_start
 from tests.toy import NUM_OPTIONS, ToyVectorEnv
 

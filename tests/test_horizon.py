@@ -19,7 +19,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.vec_env import VecMonitor
 
-from agents import RowPolicy, SB3VecEnv
+from mixrl import RowPolicy, SB3VecEnv
 from mixrl_env import MixRLEnv, MixRLVectorEnv, RegressionData, RegressorConfig, fit_regressors
 from mixrl_env.env import training_rng
 from mixrl_env.streams import stream

@@ -14,10 +14,10 @@ from scipy.stats import norm
 from sklearn.linear_model import BayesianRidge
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
-import agents.mask_regression as mask_regression
+import mixrl.mask_regression as mask_regression
 import mixrl_env  # noqa: F401  # registers the ids
-from agents import MaskRegression, MaskRegressionConfig
-from agents.random_features import RandomFeatures, random_policies
+from mixrl import MaskRegression, MaskRegressionConfig
+from mixrl.random_features import RandomFeatures, random_policies
 from tests.toy import NUM_OPTIONS, ToyVectorEnv, best_mask
 
 FEW = MaskRegressionConfig(num_features=50)

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from agents import MetaGradient, MetaGradientConfig
-from agents.meta_gradient import _SoftTraining
+from mixrl import MetaGradient, MetaGradientConfig
+from mixrl.meta_gradient import _SoftTraining
 from mixrl_env import (
     MixingProblem,
     MixRLVectorEnv,

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mixrl_env  # noqa: F401  # registers the ids
-from agents import RowPolicy
+from mixrl import RowPolicy
 from tests.toy import FixedRowsEnv, best_mask
 
 PAGE = (Path(__file__).parent.parent / "docs" / "own_agent.md").read_text()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeRegressor
 
-from agents import MixRLRegressor, MixRLSampler
+from mixrl import MixRLRegressor, MixRLSampler
 from mixrl_env import MixRLEnv, MixRLVectorEnv, RegressionData
 
 quick = settings(deadline=None, derandomize=True, max_examples=40)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
-import agents.reinforce
+import mixrl.reinforce
 import mixrl_env  # noqa: F401  # registers the ids
-from agents import Reinforce, ReinforceConfig, ReinforceVariant, ReinforceVariantConfig, ValueNetwork
+from mixrl import Reinforce, ReinforceConfig, ReinforceVariant, ReinforceVariantConfig, ValueNetwork
 from mixrl_env.streams import torch_stream
 from tests.toy import NUM_OPTIONS, ToyVectorEnv, best_mask
 
@@ -67,7 +67,7 @@ def test_a_variant_without_options_is_algorithm_1_to_the_bit(m: int) -> None:
 
 
 def test_algorithm_1_is_a_page() -> None:
-    source = Path(agents.reinforce.__file__).read_text()
+    source = Path(mixrl.reinforce.__file__).read_text()
     assert len(source.splitlines()) <= 100
 
 

@@ -20,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 import mixrl_env  # noqa: F401  # registers the ids
-from agents import RowPolicy
+from mixrl import RowPolicy
 
 B, ROW_SIZE = 5, 4
 

@@ -16,7 +16,7 @@ import torch
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
 import mixrl_env  # noqa: F401  # registers the ids
-from agents import RowPolicy, SB3Agent, SB3Config
+from mixrl import RowPolicy, SB3Agent, SB3Config
 from tests.toy import FixedRowsEnv, ToyVectorEnv, best_mask
 
 ALGORITHMS = ("ppo", "a2c", "trpo")

@@ -16,7 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 import mixrl_env  # noqa: F401  # registers the ids
-from agents import RowPolicy, SB3VecEnv
+from mixrl import RowPolicy, SB3VecEnv
 from tests.toy import ToyVectorEnv
 
 CHEAP = {"split_seed": 0, "step_budget": 20, "regressor": {"hidden_sizes": [8], "dtype": "float64"}}

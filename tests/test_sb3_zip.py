@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import SB3Agent, SB3Config
+from mixrl import SB3Agent, SB3Config
 from tests.test_sb3_agent import ALGORITHMS, make_agent
 from tests.test_value_network import Exploit
 from tests.toy import FixedRowsEnv

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents import MaskRegressionConfig, ReinforceVariantConfig
 from experiments.engines.base import Failure, Outcome, perform
 from experiments.failures import record_failure
 from experiments.methods import BASELINES
@@ -24,6 +23,7 @@ from experiments.studies.drift import Drift
 from experiments.studies.kinds import COMPARE, KINDS, cell_study, read_toml
 from experiments.studies.transfer import Transfer
 from experiments.study import Study, read_study
+from mixrl import MaskRegressionConfig, ReinforceVariantConfig
 from mixrl_env import ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from tests.test_experiments import Done, run
 

@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from agents import MaskRegressionConfig, ReinforceVariantConfig
 from experiments.engines.base import perform
 from experiments.methods import Cell, mixrl
 from experiments.methods.mixrl import hold_back
@@ -24,6 +23,7 @@ from experiments.studies.drift import AGENTS, Drift, SyntheticRewards, helpful
 from experiments.studies.fidelity import Fidelity
 from experiments.studies.transfer import POLICIES, REINFORCE, Transfer
 from experiments.studies.truth import Truth
+from mixrl import MaskRegressionConfig, ReinforceVariantConfig
 from mixrl_env import MixingProblem, ProblemConfig, RegressorConfig, load_dataset
 from mixrl_env.env import make_problem
 from mixrl_env.neighbors import DEFAULT_OPTIONS

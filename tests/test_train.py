@@ -19,9 +19,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from agents import Checkpoints
 from experiments.__main__ import main
 from experiments.train import train
+from mixrl import Checkpoints
 from tests.failing_writes import fails_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from agents import files
 from experiments import transaction
 from experiments.transaction import roll_back, write_all
+from mixrl import files
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 PROCESSES = multiprocessing.get_context("fork")  # in no time

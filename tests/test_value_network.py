@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from agents import ValueNetwork, load_value_network, save_value_network
+from mixrl import ValueNetwork, load_value_network, save_value_network
 
 
 def test_layers_are_the_papers() -> None:

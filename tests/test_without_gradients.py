@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
-from agents import CrossEntropy, CrossEntropyConfig, RandomSearch, RandomSearchConfig
-from agents.random_features import RandomFeatures
+from mixrl import CrossEntropy, CrossEntropyConfig, RandomSearch, RandomSearchConfig
+from mixrl.random_features import RandomFeatures
 from mixrl_env.streams import stream
 from tests.toy import FixedRowsEnv
 

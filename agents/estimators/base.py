@@ -13,12 +13,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from agents.estimators.candidates import EMPTY_PLAN, LEARNED, LEARNED_HALF, NO_MIXING, Mixer, default_config, with_mixed
-from agents.estimators.checks import as_floats, as_matrix
-from agents.estimators.columns import Categorical, Columns
-from agents.estimators.folds import deal, dealing_stream, given
-from agents.estimators.models import Clones, networks
-from agents.estimators.search import Effort, Found, Report, search
+from mixrl.estimators.candidates import EMPTY_PLAN, LEARNED, LEARNED_HALF, NO_MIXING, Mixer, default_config, with_mixed
+from mixrl.estimators.checks import as_floats, as_matrix
+from mixrl.estimators.columns import Categorical, Columns
+from mixrl.estimators.folds import deal, dealing_stream, given
+from mixrl.estimators.models import Clones, networks
+from mixrl.estimators.search import Effort, Found, Report, search
 from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray, LabelScale
 from mixrl_env.streams import stream

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from agents.mask_regression import MaskRegression
+from mixrl.mask_regression import MaskRegression
 from mixrl_env import MixingProblem, NeighborOption, ProblemConfig, RegressionData, RegressorConfig
 from mixrl_env.augmentation import sample_options, with_mixed_rows
 from mixrl_env.data import FloatArray, IntArray

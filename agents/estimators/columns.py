@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from agents.estimators.checks import check_names
+from mixrl.estimators.checks import check_names
 from mixrl_env.data import FloatArray
 from mixrl_env.datasets.own import as_numbers
 from mixrl_env.datasets.reading import from_0

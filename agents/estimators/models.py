@@ -12,8 +12,8 @@ import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
-from agents.estimators.candidates import Pairs, with_mixed
-from agents.estimators.folds import Fold, varying
+from mixrl.estimators.candidates import Pairs, with_mixed
+from mixrl.estimators.folds import Fold, varying
 from mixrl_env import FittedRegressors, ProblemConfig, fit_regressors
 from mixrl_env.data import FloatArray
 from mixrl_env.regressor import TrainingSet

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from agents.estimators.base import MixingEstimator
+from mixrl.estimators.base import MixingEstimator
 from mixrl_env.data import FloatArray
 
 

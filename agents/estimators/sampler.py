@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from agents.estimators.base import MixingEstimator
+from mixrl.estimators.base import MixingEstimator
 from mixrl_env.data import FloatArray
 
 
@@ -15,7 +15,7 @@ class MixRLSampler(MixingEstimator):
     """Adds mixed rows to a regression table: those that lower the error on held-out rows, or none.
 
     `fit` deals the rows into folds (or takes validation rows), learns from rewards which rows to mix with how many nearest
-    neighbours (`agents.MaskRegression`, ours, in place of the paper's REINFORCE), and lets what was learned compete with
+    neighbours (`mixrl.MaskRegression`, ours, in place of the paper's REINFORCE), and lets what was learned compete with
     simpler ways to mix and with not mixing. `fit_resample` applies the best one to all rows. Not mixing is chosen unless
     another way has a lower error by more than one standard error.
 

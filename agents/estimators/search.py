@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from agents.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, MANY_ROWS, NO_MIXING, Mixer
-from agents.estimators.folds import Fold, models_stream
-from agents.estimators.models import Fit, Predict
-from agents.mask_regression import MaskRegression
+from mixrl.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, MANY_ROWS, NO_MIXING, Mixer
+from mixrl.estimators.folds import Fold, models_stream
+from mixrl.estimators.models import Fit, Predict
+from mixrl.mask_regression import MaskRegression
 from mixrl_env import MixRLVectorEnv, ProblemConfig
 from mixrl_env.data import FloatArray
 from mixrl_env.streams import stream

@@ -11,10 +11,10 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 
-from agents import ReinforceVariant, ReinforceVariantConfig
 from experiments.results import read_stored, slug, write_csv
 from experiments.settings import PRESETS, Settings
 from experiments.statistics import paired_difference
+from mixrl import ReinforceVariant, ReinforceVariantConfig
 from mixrl_env import MixRLVectorEnv
 from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
 from mixrl_env.streams import stream

@@ -12,10 +12,10 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 
-from agents import ReinforceVariant
 from experiments.benchmark.plain import SIZES
 from experiments.benchmark.throughput import backends, train
 from experiments.settings import PRESETS
+from mixrl import ReinforceVariant
 from mixrl_env import fit_regressors
 from mixrl_env.backends import NativeStack, TorchStack
 from mixrl_env.regressor import Minibatches

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-import agents
 import experiments
+import mixrl
 import mixrl_env
 from experiments.engines.base import Failure, Outcome, Task, Update, perform
 
@@ -39,7 +39,7 @@ class RayCluster:
     """
 
     def __init__(self, address: str | None = None, workers: int | None = None, time_limit: float | None = None) -> None:
-        code = {"py_modules": [mixrl_env, agents, experiments], "excludes": ["__pycache__"]}
+        code = {"py_modules": [mixrl_env, mixrl, experiments], "excludes": ["__pycache__"]}
         try:
             ray.init(address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError) as error:

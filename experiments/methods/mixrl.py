@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from agents import MaskRegression, ReinforceVariant, save_value_network
-from agents.base import Envs
 from experiments.methods.base import Augmented, Cell
 from experiments.settings import Settings
+from mixrl import MaskRegression, ReinforceVariant, save_value_network
+from mixrl.base import Envs
 from mixrl_env import MixingProblem, RegressionData
 from mixrl_env.augmentation import best_options, choose_plan, sample_options, threshold_candidates
 from mixrl_env.data import FloatArray

@@ -12,7 +12,15 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 
-from agents import (
+from experiments.evaluation import final_scores
+from experiments.methods import Augmented, Cell
+from experiments.methods.mixrl import policies
+from experiments.results import slug
+from experiments.settings import PRESETS, Settings
+from experiments.studies import agents_shown
+from experiments.studies.agents_shown import NO_AUGMENTATION, NOTHING_LEARNED
+from experiments.studies.cells import Row
+from mixrl import (
     Agent,
     CrossEntropy,
     MaskRegression,
@@ -24,14 +32,6 @@ from agents import (
     SB3Agent,
     SB3Config,
 )
-from experiments.evaluation import final_scores
-from experiments.methods import Augmented, Cell
-from experiments.methods.mixrl import policies
-from experiments.results import slug
-from experiments.settings import PRESETS, Settings
-from experiments.studies import agents_shown
-from experiments.studies.agents_shown import NO_AUGMENTATION, NOTHING_LEARNED
-from experiments.studies.cells import Row
 from mixrl_env import MixingProblem, MixRLVectorEnv
 from mixrl_env.augmentation import choose_plan
 from mixrl_env.data import FloatArray

@@ -15,9 +15,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from matplotlib.figure import Figure
 
-from agents import Agent, MaskRegression, ReinforceVariant, ReinforceVariantConfig
 from experiments.figures import save_figure
 from experiments.studies.cells import Row
+from mixrl import Agent, MaskRegression, ReinforceVariant, ReinforceVariantConfig
 from mixrl_env import MixingProblem, ProblemConfig, load_dataset
 from mixrl_env.env import spaces_of
 
@@ -35,7 +35,7 @@ AGENTS: dict[str, tuple[int, ReinforceVariantConfig | None]] = {
     "+ normalised, entropy 0.01, centred": (16, replace(_NORMAL, entropy_bonus=0.01, center=True)),
     "Regression on masks": (16, None),
 }
-"""m, and the settings of REINFORCE; None is `agents.MaskRegression`."""
+"""m, and the settings of REINFORCE; None is `mixrl.MaskRegression`."""
 _NOISE = 0.01  # SD of a reward, as NO2's validation loss has it
 _SHARES = {"noise": 0.0, "5% signal": 0.05, "50% signal": 0.5}
 """Share of the rewards' variance that the mask explains, at p = 1/2."""

@@ -17,15 +17,15 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegresso
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
-from agents import MixRLRegressor
-from agents.estimators.candidates import NO_MIXING, default_config
-from agents.estimators.folds import deal, dealing_stream, models_stream
-from agents.estimators.models import fit_networks
 from experiments.figures import draw_differences, save_figure
 from experiments.methods import Augmented, Cell, method_of
 from experiments.settings import Settings
 from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
+from mixrl import MixRLRegressor
+from mixrl.estimators.candidates import NO_MIXING, default_config
+from mixrl.estimators.folds import deal, dealing_stream, models_stream
+from mixrl.estimators.models import fit_networks
 from mixrl_env import MixingProblem, load_dataset
 from mixrl_env.data import FloatArray
 from mixrl_env.datasets.known import KNOWN

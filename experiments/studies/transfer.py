@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from agents import MaskRegression, ReinforceVariant, ReinforceVariantConfig
 from experiments.figures import save_figure
 from experiments.methods.mixrl import hold_back
 from experiments.settings import PRESETS
 from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
+from mixrl import MaskRegression, ReinforceVariant, ReinforceVariantConfig
 from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, load_dataset
 from mixrl_env.augmentation import augment, sample_options
 from mixrl_env.data import FloatArray
