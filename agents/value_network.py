@@ -75,11 +75,16 @@ def gradient_norm(network: ValueNetwork) -> float:
     return float(get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None]))
 
 
-def save_value_network(network: ValueNetwork, path: Path) -> None:
-    """Write the weights as safetensors, with the sizes as JSON in its header; an existing file is replaced in one go."""
+def network_bytes(network: ValueNetwork) -> bytes:
+    """The weights as safetensors, with the sizes as JSON in the header."""
     sizes = json.dumps({"row_size": network.row_size, "hidden_sizes": network.hidden_sizes})
     state = {name: weight.detach().cpu().contiguous() for name, weight in network.state_dict().items()}
-    write_bytes(save(state, metadata={"value_network": sizes}), path)
+    return save(state, metadata={"value_network": sizes})
+
+
+def save_value_network(network: ValueNetwork, path: Path) -> None:
+    """Write `network_bytes` to a file, atomically."""
+    write_bytes(network_bytes(network), path)
 
 
 def load_value_network(path: Path) -> ValueNetwork:

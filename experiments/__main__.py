@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
-from datetime import date
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,25 +12,20 @@ import tyro
 from rich.console import Console
 
 from experiments.augment import augment
-from experiments.benchmark.learning import read_learning
-from experiments.benchmark.plots import draw_benchmark
-from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
-from experiments.comparison import Comparison
-from experiments.engines import EngineName, check_engine, make_engine
-from experiments.figures import check_picture
+from experiments.benchmark.run import Benchmark, Part
 from experiments.idea import draw_idea
+from experiments.kinds import make_study, read_study
 from experiments.optics import bundle_indices, draw_reference, residuals_table
 from experiments.pages import draw_stored, fill_pages, tables_of
-from experiments.progress import SweepProgress
-from experiments.report import folders_with_results, write_report
-from experiments.results import cell_folder
+from experiments.report import write_report
+from experiments.runner.cells import perform
+from experiments.runner.engines import EngineName, make_engine
+from experiments.runner.progress import SweepProgress
+from experiments.runner.store import STUDY_FILE, Store
+from experiments.runner.sweep import Sweep
+from experiments.show.figures import check_picture
+from experiments.show.tables import print_tables, to_markdown
 from experiments.studies.agents import AGENTS
-from experiments.studies.cells import CellFolder
-from experiments.studies.checks import check_seeds
-from experiments.studies.kinds import COMPARE, as_toml, cell_study, keep_settings, read_toml
-from experiments.study import Study, read_study
-from experiments.sweep import Sweep, Work
-from experiments.tables import print_tables, to_markdown
 from experiments.train import train
 from mixrl_env.datasets.thin_film import materials
 
@@ -59,11 +53,12 @@ def reproduce(
         out: folder of the results; runs/DATASET-PRESET if not given, with -raw behind it for raw labels.
         workers: methods that run side by side and share the cores.
     """
-    check_seeds("--splits", splits)
-    check_engine("processes", workers)
     folder = out or Path("runs") / f"{dataset}-{preset}{'-raw' if raw_labels else ''}"
-    study = Study.of_preset(preset, splits, dataset, not raw_labels)
-    _compute([Comparison(study, folder, _command())], workers=workers)
+    given = {"kind": "compare", "preset": preset, "datasets": [dataset], "splits": [*splits]}
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
+    if raw_labels:
+        given["settings"], text = {"standardize_labels": False}, text + "[settings]\nstandardize_labels = false\n"
+    _compute([Store(folder, make_study(given, "reproduce").cells(), text, _command())], workers)
 
 
 def sweep(
@@ -89,22 +84,13 @@ def sweep(
         time_limit: minutes that a cell may take; the tables print TLE for methods that take longer.
     """
     if not files:
-        raise ValueError("name at least one study, such as experiments/studies/no2-default.toml")
+        raise ValueError("name at least one study, such as experiments/studies/no2.toml")
     for number, path in enumerate(files):
         if path.stem in (other.stem for other in files[:number]):
             raise ValueError(f"two studies are called {path.stem} and would share the folder {out / path.stem}: rename one")
-    check_engine(engine, workers, address, time_limit)
-    read = [(path, read_toml(path)) for path in files]  # all of them first: a bad file is told before any work starts
-    studies = [read_study(path, told) if told["kind"] == COMPARE else cell_study(str(path), told) for path, told in read]
-    works: list[Work] = []
-    for (path, told), study in zip(read, studies, strict=True):
-        folder = out / path.stem
-        if isinstance(study, Study):
-            works.append(Comparison(study, folder, _command()))
-        else:
-            keep_settings(str(path), told, path.read_text(), folder)
-            works.append(CellFolder(study, folder))
-    _compute(works, workers, engine, address, time_limit)
+    studies = [(path, read_study(path).located(path.parent)) for path in files]  # a bad file is an error before any work
+    stores = [Store(out / path.stem, study.cells(), path.read_text(), _command()) for path, study in studies]
+    _compute(stores, workers, engine, address, time_limit)
 
 
 def compare(
@@ -128,62 +114,49 @@ def compare(
         out: folder of the results; results/agents holds those of the documentation.
         workers: cells that run side by side; all cores if not given.
     """
-    told = {"kind": "agents", "dataset": dataset, "agents": [*agents], "splits": [*splits], "trainings": trainings}
-    study = cell_study("compare", told)
-    check_engine("processes", workers)
-    keep_settings("the command", told, as_toml(told), out)
-    _compute([CellFolder(study, out)], workers)
+    given = {"kind": "agents", "dataset": dataset, "agents": [*agents], "splits": [*splits], "trainings": trainings}
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
+    _compute([Store(out, make_study(given, "compare").cells(), text, _command())], workers)
 
 
 def _compute(
-    works: list[Work],
+    stores: list[Store],
     workers: int | None = None,
     engine: EngineName = "processes",
     address: str | None = None,
     time_limit: float | None = None,
 ) -> None:
     """Compute what is missing, print the tables, draw the figures."""
-    console, missing = Console(), sum(len(work.missing()) for work in works)
+    console, missing = Console(), sum(len(store.missing()) for store in stores)
     if not missing:
         console.print("all cells are stored, nothing to compute")
-        _show(works, console)
+        _show(stores, console)
         return
-    runs_on = make_engine(engine, workers, address, None if time_limit is None else 60 * time_limit)
-    progress = SweepProgress(console, min(runs_on.slots(), missing))
+    progress = SweepProgress(console)
     try:
         with progress:
-            Sweep(works, runs_on, progress, time_limit, _command()).run()
+            Sweep(stores, make_engine(engine, workers, address, time_limit), progress, time_limit).run()
     except KeyboardInterrupt:
-        where = ", ".join(str(work.folder) for work in works)
-        console.print(f"\ninterrupted; finished methods are in {where}, the same command goes on from there", soft_wrap=True)
-        for work in works:
-            if len(work.missing()) < len(work.tasks):
-                tables(work.folder)
+        where = ", ".join(str(store.folder) for store in stores)
+        console.print(f"\ninterrupted; finished cells are in {where}, the same command continues from there", soft_wrap=True)
+        _show(stores, console, draw=False)
         sys.exit(130)
-    _show(works, console)
-    for what, names in (("beyond the time limit", progress.beyond_time), ("failed", progress.failed)):
+    _show(stores, console)
+    for what, names in (("beyond the time limit", progress.too_slow), ("failed", progress.failed)):
         for name in names:
             console.print(f"{what}: {name}", soft_wrap=True, markup=False, highlight=False)
     if progress.failed:
-        console.print("failures.csv in the results' folder says why; the same command tries them again")
+        console.print("cells/*.failed.json in the results folder says why; the same command tries them again")
         sys.exit(1)
 
 
-def _show(works: list[Work], console: Console) -> None:
-    """Tables, figures, and which files there are."""
-    for work in works:
-        if len(work.missing()) == len(work.tasks):
-            continue
-        tables(work.folder)
-        written = draw_stored(work.folder)
-        if isinstance(work, Comparison):
-            written = [work.store.path, *written]
-            for dataset, split in product(work.study.datasets, work.study.splits):
-                written += sorted(cell_folder(work.folder, dataset, split).rglob("plan.csv"))
-        if written:
-            console.print("Written:")
-        for path in written:
-            console.print(f"  {path}", soft_wrap=True)
+def _show(stores: list[Store], console: Console, draw: bool = True) -> None:
+    """Tables and figures of what is stored."""
+    for store in stores:
+        if len(store.missing()) < len(store.cells):
+            tables(store.folder)
+            for path in draw_stored(store.folder) if draw else ():
+                console.print(f"figure  {path}", soft_wrap=True)
 
 
 def _command() -> str:
@@ -194,7 +167,7 @@ def tables(results: ResultsFolder, markdown: bool = False, splits: tuple[int, ..
     """Print the tables of stored results.
 
     Args:
-        results: folder of a study, such as results/no2-default.
+        results: folder of a study, such as results/no2.
         markdown: print Markdown, as the pages hold it.
         splits: only these, of a comparison of methods; all if not given.
     """
@@ -205,7 +178,7 @@ def figures(results: ResultsFolder) -> None:
     """Draw the figures of stored results into their folder.
 
     Args:
-        results: folder of a study, such as results/no2-default.
+        results: folder of a study, such as results/no2.
     """
     for path in draw_stored(results):
         print(path)
@@ -228,45 +201,48 @@ def report(
     results: Path = Path("results"),
     out: Path = Path("runs/report.html"),
 ) -> None:
-    """Write one HTML page with the tables, figures, settings and commands of stored results; it opens offline and prints well.
+    """Write one HTML page with the settings, tables and figures of stored results; it opens offline.
 
     Args:
-        folders: of studies, such as results/no2-default; all that hold results if none is named.
-        results: where they are looked for if none is named.
+        folders: of studies, such as results/no2; all in --results if none is named.
+        results: folder of the studies' folders.
         out: the page to write.
     """
-    write_report(folders or folders_with_results(results), out, date.today())
+    found = folders or tuple(sorted(path.parent for path in results.glob(f"*/{STUDY_FILE}")))
+    if not found:
+        raise ValueError(f"no folder in {results} holds results; name the folders of studies, such as results/no2")
+    write_report(found, out)
     print(out)
 
 
 def benchmark(
     parts: Annotated[tuple[Part, ...], tyro.conf.Positional] = ("throughput", "overhead", "scale", "cuda"),
-    splits: tuple[int, ...] = (0, 1, 2, 3, 4),
     out: Path = Path("runs/benchmark"),
     show: bool = False,
     markdown: bool = False,
 ) -> None:
-    """Measure what the inner training costs and what each reward buys, store it, and show all that is stored.
+    """Measure what the inner training costs, store it in place of what was measured before, and show everything stored.
 
-    Every figure compares things that were timed in turn in one run; let the machine be idle besides. The part "learning"
-    compares REINFORCE and its variants over splits: hours, stored split by split, resumed by the same command.
+    Every figure compares things that were timed in turn in one run; let the machine be idle otherwise.
 
     Args:
-        parts: what to measure: throughput, overhead, scale, cuda, learning.
-        splits: of the part "learning".
+        parts: what to measure: throughput, overhead, scale, cuda.
         out: folder of the results; results/benchmark holds those of the documentation.
         show: measure nothing, show what is stored.
         markdown: print Markdown, as docs/performance.md holds it.
     """
-    check_seeds("--splits", splits)
     console = Console()
     if not show:
-        measure(parts, splits, out, _command(), console)
-    tables = benchmark_tables(out)
-    if not tables:
-        raise ValueError(f"nothing is stored in {out}; measure first (leave out --show), or name a folder with --out")
-    print_tables(tables.values(), console, markdown)
-    for path in draw_benchmark(stored_tables(out), read_learning(out), out / "figures"):
+        store = Store(out, Benchmark(parts=parts).cells(), 'kind = "benchmark"\n', _command())
+        store.begin()
+        with console.status("") as status:
+            for cell in store.cells:
+                outcome = perform(cell, lambda done, total, words: status.update(words))
+                if outcome.failure is not None:
+                    raise ValueError(f"{cell.name} failed: {outcome.failure.message}\n{outcome.failure.traceback}")
+                store.save(cell, outcome)
+    tables(out, markdown)
+    for path in draw_stored(out):
         console.print(f"figure  {path}", soft_wrap=True)
 
 

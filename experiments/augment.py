@@ -16,13 +16,12 @@ from rich.console import Console
 
 from experiments.augment_plot import draw_plan
 from experiments.augmented import as_csv, as_parquet, numeric_columns
-from experiments.claims import claim_files
-from experiments.progress import WorkProgress, say
 from experiments.transaction import roll_back, write_all
 from mixrl import MixRLSampler
 from mixrl.estimators.base import FEWEST_ROWS
 from mixrl.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING
 from mixrl.estimators.columns import too_many_categories
+from mixrl.terminal import WorkProgress, say
 from mixrl_env.datasets.own import as_numbers, check_columns
 from mixrl_env.datasets.reading import Table, check_parquet_installed, is_parquet, read_file
 
@@ -71,7 +70,7 @@ def augment(
     table = read_file(path)
     features, labels = _checked(table, targets, one_hot)
     files = _files(path, out)
-    with claim_files(files[0]):
+    if True:
         roll_back(files)  # of one that was killed
         _check_free(files, overwrite)
         inputs = ", ".join(map(str, features.columns[:_MOST_NAMES])) + (", ..." if features.shape[1] > _MOST_NAMES else "")

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.style import BLUE, GREY
+from experiments.show.figures import BLUE, GREY
 from mixrl_env.streams import stream
 
 _SPACES = {"data": "nearest by features", "label": "nearest by label"}

@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.figures import save_figure
-from experiments.style import BLUE, GREY, ORANGE
+from experiments.show.figures import BLUE, GREY, ORANGE, save_figure
 from mixrl import ReinforceVariant, ReinforceVariantConfig
 from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, RegressorConfig
 from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates

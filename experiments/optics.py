@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import mixrl_env.datasets
-from experiments.figures import save_figure
+from experiments.show.figures import save_figure
 from mixrl_env.data import FloatArray
 from mixrl_env.datasets.thin_film import NOISE, Materials, reflectance
 

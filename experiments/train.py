@@ -13,12 +13,12 @@ import pandas as pd
 from rich.console import Console
 from stable_baselines3.common.logger import Logger, make_output_format
 
-from experiments.claims import claim_folder
-from experiments.progress import WorkProgress, say
-from experiments.results import write_csv
-from experiments.settings import PRESETS
+from experiments.presets import PRESETS
+from experiments.runner.locks import locked
 from experiments.studies.agents import AGENTS
 from mixrl import Checkpoints, SB3Agent, ValueNetwork, save_value_network
+from mixrl.files import write_bytes
+from mixrl.terminal import WorkProgress, say
 from mixrl_env import MixRLVectorEnv
 
 _FILES = ("progress.csv", "policy.csv", "value_network.safetensors")
@@ -64,7 +64,9 @@ def train(
     assert isinstance(envs, MixRLVectorEnv)
 
     console = Console()
-    with claim_folder(out, "trains"), warnings.catch_warnings():
+    if (lock := locked(out, "train")) is None:
+        raise ValueError(f"another process trains into {out}: wait until it is done, or give another --out")
+    with lock, warnings.catch_warnings():
         warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
         for left in out.glob("*.partial"):  # by a process that was killed
             left.unlink()
@@ -109,4 +111,4 @@ def _write_policy(learner: Any, envs: MixRLVectorEnv, out: Path) -> None:
     options = [problem.options[option] for option in every.options]
     table = {"row": every.rows, "space": [option.space for option in options], "k": [option.k for option in options]}
     probabilities = learner.probabilities(problem.observe(every)).ravel()
-    write_csv(pd.DataFrame({**table, "probability": probabilities}), out / "policy.csv")
+    write_bytes(pd.DataFrame({**table, "probability": probabilities}).to_csv(index=False).encode(), out / "policy.csv")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from experiments.benchmark.plain import SIZES
 from experiments.benchmark.throughput import backends, train
-from experiments.settings import PRESETS
+from experiments.presets import PRESETS
 from mixrl import ReinforceVariant
 from mixrl_env import fit_regressors
 from mixrl_env.backends import NativeStack, TorchStack

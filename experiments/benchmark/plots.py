@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.benchmark.learning import BUDGETS
-from experiments.figures import save_figure
-from experiments.statistics import paired_difference
+from experiments.show.figures import save_figure
 
 _COLOURS = {"plain": "#8a8a8a", "floor": "#3a3a3a", "torch": "#d9772b", "native": "#1f6fb4"}
 _LABELS = {
@@ -22,15 +19,13 @@ _LABELS = {
 }
 
 
-def draw_benchmark(tables: Mapping[str, pd.DataFrame], learning: pd.DataFrame, out: Path) -> list[Path]:
+def draw_benchmark(tables: Mapping[str, pd.DataFrame], out: Path) -> list[Path]:
     """Draw what is stored; returns the files written."""
     figures = {}  # all of them before any is written
     if "throughput" in tables:
         figures["throughput"] = _throughput(tables["throughput"])
     if "step_cost" in tables:
         figures["step_cost"] = _step_cost(tables["step_cost"])
-    if len(learning):
-        figures["learning"] = _learning(learning)
     return [save_figure(figure, out / f"{name}.png") for name, figure in figures.items()]
 
 
@@ -63,35 +58,4 @@ def _step_cost(table: pd.DataFrame) -> Figure:
     axes.plot(table["n_train"], table["seconds"], "o-", color=_COLOURS["native"])
     axes.set_xscale("log")
     axes.set(title="16 masks, B = 200 rows", xlabel="training rows", ylabel="seconds a step", ylim=(0, None))
-    return figure
-
-
-def _learning(table: pd.DataFrame) -> Figure:
-    """Validation RMSE of each variant's augmented set, as the difference to its own split's mean over all variants.
-
-    Splits differ far more than variants; without their means the plot would show the splits.
-    """
-    figure = Figure(figsize=(8.5, 4), layout="constrained")
-    axes = figure.subplots()
-    variants = list(table["variant"].unique())
-    split_mean = table.groupby("split_seed")["val_rmse"].transform("mean")
-    relative = table.assign(relative=table["val_rmse"] - split_mean)
-    for place, variant in enumerate(variants):
-        rows = relative[(relative["variant"] == variant) & (relative["trainings"] <= BUDGETS.get(variant, np.inf))]
-        steps = sorted(rows["trainings"].unique())
-        values = [rows.loc[rows["trainings"] == n, "relative"].to_list() for n in steps]
-        intervals = [paired_difference(v, [0.0] * len(v)) for v in values]
-        x = np.array(steps) * 2 ** ((place - len(variants) / 2) / 30)  # side by side
-        means = np.array([interval.mean for interval in intervals])
-        # The interval of two splits spans everything and shows nothing.
-        enough = rows["split_seed"].nunique() > 2
-        errors = np.array([[i.mean - i.low for i in intervals], [i.high - i.mean for i in intervals]]) if enough else None
-        label = f"{variant} ({rows['split_seed'].nunique()} splits)"
-        axes.errorbar(x, means, yerr=errors, fmt="o-", markersize=3, linewidth=1.2, elinewidth=0.6, label=label)
-    axes.axhline(0, color="#8a8a8a", linewidth=0.8, linestyle=":")
-    axes.set_xscale("log", base=2)
-    steps = sorted(table["trainings"].unique())
-    axes.set_xticks(steps, [str(n) for n in steps])
-    axes.set(xlabel="inner trainings", ylabel="validation RMSE, difference to the split's mean", title="The plan found so far")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     return figure

@@ -1,103 +1,81 @@
-"""Run the parts of the benchmark, store each with the machine and the command, and read them back."""
+"""The parts of the benchmark: what they measure, and what is shown of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
-from rich.console import Console
 
-from experiments.benchmark.learning import VARIANTS, learning_table, read_learning, run_learning
 from experiments.benchmark.overhead import around_training, training_profile, wasted_steps
+from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.scale import neighbor_table, step_cost
 from experiments.benchmark.throughput import cuda_throughput, throughput
 from experiments.benchmark.timing import machine
-from experiments.claims import claim_folder
-from experiments.results import read_stored, write_csv
+from experiments.runner.cells import Cell, Computed, Report
+from experiments.runner.store import Results
+from experiments.show.tables import Titled
+from experiments.study import Study
 
-Part = Literal["throughput", "overhead", "scale", "cuda", "learning"]
-Report = Callable[[str], None]
-
-MEASUREMENTS: dict[str, dict[str, Callable[[Report], pd.DataFrame]]] = {
-    "throughput": {"throughput": throughput},
-    "overhead": {"profile": training_profile, "wasted": wasted_steps, "around": around_training},
-    "scale": {"step_cost": step_cost, "neighbors": neighbor_table},
-    "cuda": {"cuda": cuda_throughput},
+Part = Literal["throughput", "overhead", "scale", "cuda"]
+Measure = Callable[[Callable[[str], None]], pd.DataFrame]
+MEASUREMENTS: dict[str, tuple[Part, str, Measure]] = {
+    "throughput": ("throughput", "Inner training: one model's step", throughput),
+    "profile": ("overhead", "Where the time of fit_regressors goes", training_profile),
+    "wasted": ("overhead", "Model-steps spent after stopping", wasted_steps),
+    "around": ("overhead", "Around the training: one update of REINFORCE", around_training),
+    "step_cost": ("scale", "One step of 16 masks, B = 200", step_cost),
+    "neighbors": ("scale", "Neighbour table", neighbor_table),
+    "cuda": ("cuda", "Inner training on a GPU", cuda_throughput),
 }
-TITLES = {
-    "throughput": "Inner training: one model's step",
-    "profile": "Where the time of fit_regressors goes",
-    "wasted": "Model-steps spent after stopping",
-    "around": "Around the training: one update of REINFORCE",
-    "step_cost": "One step of 16 masks, B = 200",
-    "neighbors": "Neighbour table",
-    "cuda": "Inner training on a GPU",
-}
+"""By name: the part that it belongs to, its title, and what measures it."""
 
 
-def measure(parts: Sequence[Part], splits: Sequence[int], folder: Path, command: str, console: Console) -> None:
-    """Run parts and replace what is stored of them; of the part "learning" what is stored stays.
+class Benchmark(Study):
+    """Times of the inner training. Its cells are computed one after the other in the process of the command.
 
-    Raises:
-        ValueError: if another process measures into the folder: the two would disturb each other's times.
+    Attributes:
+        parts: what to measure.
     """
-    with claim_folder(folder, "measures"), console.status("") as status:
-        for part in parts:
-            if part == "learning":
-                run_learning(folder, list(VARIANTS), splits, console.print)
-                continue
-            for name, work in MEASUREMENTS[part].items():
-                table = work(status.update).assign(machine=json.dumps(machine()), command=command)
-                write_csv(table, folder / f"{name}.csv")
+
+    kind: Literal["benchmark"] = "benchmark"
+    parts: tuple[Part, ...] = ("throughput", "overhead", "scale", "cuda")
+
+    def cells(self) -> list[Cell]:
+        """One a measurement."""
+        chosen = [(place, name) for place, (name, (part, *_)) in enumerate(MEASUREMENTS.items()) if part in self.parts]
+        return [Cell(name, partial(_measure, name), {"measurement": name}, {}, (place,)) for place, name in chosen]
+
+    @staticmethod
+    def tables(results: Results) -> list[Titled]:
+        """Every stored measurement with the machine that it was taken on, numbers with three digits."""
+        titled = []
+        for name, table in _measured(results).items():
+            title = f"{MEASUREMENTS[name][1]}: no CUDA device was there, nothing measured"
+            if len(table) and "machine" in table:
+                at = json.loads(table["machine"].iloc[0])
+                title = f"{MEASUREMENTS[name][1]} ({at['device']}, {at['threads']} threads, torch {at['torch']})"
+            titled.append((title, table.drop(columns=["measurement", "machine"], errors="ignore").map(_text)))
+        return titled
+
+    @staticmethod
+    def draw(results: Results, out: Path) -> list[Path]:
+        """Throughput and the cost of a step."""
+        return draw_benchmark(_measured(results), out / "figures")
 
 
-def stored_tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """What is stored of each measurement, by its name in TITLES; those never run are left out.
-
-    Raises:
-        ValueError: if a file is damaged.
-    """
-    paths = {name: folder / f"{name}.csv" for name in TITLES}
-    tables = {name: read_stored(path, ("machine", "command")) for name, path in paths.items() if path.exists()}
-    for name, table in tables.items():
-        for told in table["machine"].unique():
-            _check_machine(told, paths[name])
-    return tables
+def _measure(name: str, report: Report) -> Computed:
+    table = MEASUREMENTS[name][2](lambda words: report(0, 0, words))
+    rows = table.assign(machine=json.dumps(machine())).to_dict("records")
+    return Computed([{str(column): value for column, value in row.items()} for row in rows])
 
 
-def _check_machine(told: object, path: Path) -> None:
-    try:
-        good = isinstance(json.loads(str(told)), dict)
-    except json.JSONDecodeError:
-        good = False
-    if not good:
-        raise ValueError(f"{path} is damaged: {told!r} in column 'machine' describes none")
-
-
-def is_benchmark(folder: Path) -> bool:
-    """Whether a folder holds measurements."""
-    return (folder / "learning").is_dir() or any((folder / f"{name}.csv").exists() for name in TITLES)
-
-
-def benchmark_tables(folder: Path) -> dict[str, tuple[str, pd.DataFrame]]:
-    """Every stored measurement as people read it: a title that names the machine, and a table with three digits."""
-    tables = {}
-    for name, table in stored_tables(folder).items():
-        title = f"{TITLES[name]}: no CUDA device was there, nothing measured"
-        if len(table):
-            at = json.loads(table["machine"].iloc[0])
-            title = f"{TITLES[name]} ({at['device']}, {at['threads']} threads, torch {at['torch']})"
-        tables[name] = (title, table.drop(columns=["machine", "command"]).map(_text))
-    learned = read_learning(folder)
-    if len(learned):
-        title = (
-            "Validation RMSE of the plan after so many inner trainings, minus that of Algorithm 1 at its end, paired by split"
-        )
-        tables["learning"] = (title, learning_table(learned))
-    return tables
+def _measured(results: Results) -> dict[str, pd.DataFrame]:
+    """The rows of every measurement by name, without the columns of others."""
+    return {record.cell: pd.DataFrame([record.labels | row for row in record.rows]) for record in results.records}
 
 
 def _text(value: object) -> str:

@@ -14,16 +14,16 @@ from experiments.methods import (
     no_augmentation,
     original_mixup,
 )
-from experiments.methods.base import Augmented, Cell
+from experiments.methods.base import Augmented, Choice, Trial
 
-BASELINES: dict[str, Callable[[Cell], Augmented]] = {
+BASELINES: dict[str, Callable[[Trial], Augmented]] = {
     "No Augmentation": no_augmentation.augment,
     "Original Mixup": original_mixup.augment,
     "Global kNN": global_knn.augment,
 }
 """What every study compares with unless it names its baselines."""
 
-PEERS: dict[str, Callable[[Cell], Augmented]] = {
+PEERS: dict[str, Callable[[Trial], Augmented]] = {
     "Original Mixup (Beta)": original_mixup.augment_beta,
     "AdaMixUp": ada_mixup.augment,
     "C-Mixup": c_mixup.augment,
@@ -36,9 +36,9 @@ REFERENCES = BASELINES | PEERS | {"Plan that knows the corner": known_corner.aug
 """Every method but MixRL; the last is a yardstick that knows the truth of one table."""
 
 
-def method_of(name: str) -> Callable[[Cell], Augmented]:
+def method_of(name: str) -> Callable[[Trial], Augmented]:
     """The method by the name that the tables print; every other name is a MixRL with settings of its own."""
     return REFERENCES.get(name, mixrl_ada_mixup.augment if name.endswith(" + AdaMixUp") else mixrl.augment)
 
 
-__all__ = ["BASELINES", "PEERS", "REFERENCES", "Augmented", "Cell", "method_of"]
+__all__ = ["BASELINES", "PEERS", "REFERENCES", "Augmented", "Choice", "Trial", "method_of"]

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from sklearn.cluster import KMeans
 
-from experiments.methods.base import Augmented, Cell
-from experiments.methods.candidates import DRAWS, generators, keep_best
+from experiments.methods.base import Augmented, Trial
+from experiments.methods.peers import DRAWS, generators, keep_best
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.regressor import TrainingSet
 
@@ -18,14 +18,14 @@ ALPHAS = (1.5, 3.5, 8.0)
 """The largest gamma; the original reports 4 clusters and 3.5 for NO2."""
 
 
-def augment(cell: Cell) -> Augmented:
+def augment(trial: Trial) -> Augmented:
     """The training rows and 20 moved rows for each of them.
 
     The original draws one gamma for every minibatch and projects within it; here every moved row has its own gamma, the
     clusters are those of all training rows' features, and each final regressor has a set of its own draws. The validation rows
     choose the number of clusters among `CLUSTERS` (those not above the number of rows) and alpha among `ALPHAS`.
     """
-    x, y = cell.problem.x_train, cell.problem.data.y_train
+    x, y = trial.problem.x_train, trial.problem.data.y_train
     rows = np.repeat(np.arange(len(x)), DRAWS)
 
     def draw(clusters: IntArray, alpha: float, rng: np.random.Generator) -> TrainingSet:
@@ -35,13 +35,13 @@ def augment(cell: Cell) -> Augmented:
 
     groupings = {}
     for count in (count for count in CLUSTERS if count <= len(x)):
-        state = int(generators(cell)[0].integers(2**32))
+        state = int(generators(trial)[0].integers(2**32))
         groupings[count] = KMeans(count, random_state=state).fit_predict(x).astype(np.int64)
-    candidates = {
-        f"{count} clusters, alpha={alpha:g}": [draw(clusters, alpha, rng) for rng in generators(cell)]
+    candidates = [
+        ({"clusters": count, "alpha": alpha}, [draw(clusters, alpha, rng) for rng in generators(trial)])
         for (count, clusters), alpha in product(groupings.items(), ALPHAS)
-    }
-    return keep_best(cell, "ada.csv", candidates)
+    ]
+    return keep_best(trial, candidates)
 
 
 def draw_gamma(alpha: float, count: int, rng: np.random.Generator) -> FloatArray:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
-from experiments.methods.base import Augmented, Cell
-from experiments.methods.candidates import generators, with_mixed
+from experiments.methods.base import Augmented, Choice, Trial
+from experiments.methods.peers import generators, with_mixed
 from mixrl_env import RegressionData, RegressorConfig
 from mixrl_env.backends import forward
 from mixrl_env.data import FloatArray, IntArray
@@ -20,32 +20,31 @@ from mixrl_env.regressor import Minibatches, initial_weights, resolve_device
 _POLICY = RegressorConfig(hidden_sizes=(128, 64))  # only its network; the regressor's config says how both are trained
 
 
-def augment(cell: Cell) -> Augmented:
+def augment(trial: Trial) -> Augmented:
     """The training rows and one mixed row for each of their n (n - 1) / 2 pairs, each pair with the lambda learned for it.
 
     The original's regressor is the one trained with the policy; here that one is given up, and the final regressors are trained
     on the pairs with their frozen lambda (as App. B.4 of the paper freezes it), like those of all methods.
     """
-    i, j, lam, words = learned_lam(cell)
-    return Augmented([with_mixed(cell.problem, i, j, lam)], 1, words)
+    i, j, lam, found = learned_lam(trial)
+    return Augmented([with_mixed(trial.problem, i, j, lam)], 1, Choice(parameters=found))
 
 
-def learned_lam(cell: Cell) -> tuple[IntArray, IntArray, FloatArray, str]:
+def learned_lam(trial: Trial) -> tuple[IntArray, IntArray, FloatArray, dict[str, float]]:
     """Train the policy region generator and draw a lambda for every pair of training rows, once and for all.
 
     Returns:
-        All pairs i < j; the lambda of each, the share of row i; and how the training went. Arrays of shape (n (n - 1) / 2,).
+        All pairs i < j; the lambda of each, the share of row i, all of shape (n (n - 1) / 2,); and how the training went: its
+        joint steps, and how far lambda is from 1/2, the mean of |2 lambda - 1|.
     """
-    problem = cell.problem
-    rng = generators(cell)[0]
-    cell.report(0, 1, "training the policy region")
+    problem = trial.problem
+    rng = generators(trial)[0]
+    trial.report(0, 1, "training the policy region")
     policy = fit_policy(problem.data, problem.config.regressor, rng)
     i, j = np.triu_indices(len(problem.x_train), k=1)
     lam = policy.draw_lam(problem.x_train[i], problem.x_train[j], rng)
-    extreme = np.abs(lam - 0.5).mean() * 2
-    words = f"{policy.train_steps} joint steps, mean |2 lambda - 1| = {extreme:.2f}"
-    cell.report(1, 1, words)
-    return i, j, lam, words
+    extreme = float(np.abs(lam - 0.5).mean() * 2)
+    return i, j, lam, {"joint_steps": policy.train_steps, "extreme_lambda": extreme}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
-from experiments.methods.base import Augmented, Cell
-from experiments.methods.candidates import DRAWS, generators, keep_best, with_mixed
+from experiments.methods.base import Augmented, Trial
+from experiments.methods.peers import DRAWS, Candidate, generators, keep_best, with_mixed
 from mixrl_env.data import FloatArray
 from mixrl_env.mixing import draw_lam
 from mixrl_env.regressor import TrainingSet
@@ -17,26 +17,26 @@ BANDWIDTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
 _LAM = ("beta", 2.0)
 
 
-def augment(cell: Cell) -> Augmented:
+def augment(trial: Trial) -> Augmented:
     """The training rows and 20 mixed rows for each of them, lambda ~ Beta(2, 2) for every pair.
 
     The original draws a partner for every row of every minibatch, one lambda a minibatch, and trains on mixed rows alone. Here
     each final regressor has a set of its own draws, and the training rows stay, as for all methods. The validation rows choose
     the bandwidth among `BANDWIDTHS`.
     """
-    labels = cell.problem.data.standardize_y(cell.problem.data.y_train)
+    labels = trial.problem.data.standardize_y(trial.problem.data.y_train)
 
     def draw(chances: FloatArray, rng: np.random.Generator) -> TrainingSet:
         n = len(chances)
         i = np.repeat(np.arange(n), DRAWS)
         j = np.concatenate([rng.choice(n, size=DRAWS, p=row) for row in chances])
-        return with_mixed(cell.problem, i, j, draw_lam(_LAM, i, j, rng))
+        return with_mixed(trial.problem, i, j, draw_lam(_LAM, i, j, rng))
 
-    candidates = {}
+    candidates: list[Candidate] = []
     for bandwidth in BANDWIDTHS:
         chances = partner_chances(labels, bandwidth)
-        candidates[f"bandwidth={bandwidth:g}"] = [draw(chances, rng) for rng in generators(cell)]
-    return keep_best(cell, "c_mixup.csv", candidates)
+        candidates.append(({"bandwidth": bandwidth}, [draw(chances, rng) for rng in generators(trial)]))
+    return keep_best(trial, candidates)
 
 
 def partner_chances(labels: FloatArray, bandwidth: float) -> FloatArray:

@@ -2,104 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from experiments.methods.base import Augmented, Cell
+from experiments.methods.base import Augmented, Choice, Trial
 from mixrl_env import MixingProblem
 from mixrl_env.augmentation import PlanChoice, choose_plan
 from mixrl_env.neighbors import NeighborOption
-from mixrl_env.regressor import TrainingSet
 
 _RANGE = 2  # Bayesian optimisation looks up to this multiple of the largest k of N; the paper found k = 36 where N ends at 32
 _FIRST = 4  # random k that Bayesian optimisation starts with
 
 
-@dataclass(frozen=True, eq=False)
-class Search:
-    """What a search for k has found.
-
-    Attributes:
-        trials: what was tried, in order: columns k, num_rows (of the augmented set), val_rmse (mean over repeats).
-        sets: the augmented set of the k with the lowest validation loss.
-        trainings: regressors trained.
-    """
-
-    trials: pd.DataFrame
-    sets: list[TrainingSet]
-    trainings: int
-
-    @property
-    def k(self) -> int:
-        """The k with the lowest validation loss."""
-        return int(self.trials["k"].iloc[self.trials["val_rmse"].argmin()])
-
-
-def augment(cell: Cell) -> Augmented:
+def augment(trial: Trial) -> Augmented:
     """Search k with `Settings.knn_repeats` trainings of each k that is tried; keep the one with the lowest validation loss.
 
     `Settings.knn_trials` is how many k Bayesian optimisation may try, as in the paper. None tries every k that N holds for both
-    distances: with all of them trained at once, that is cheap and misses none. Leaves global_knn.csv: what was tried.
+    distances: with all of them trained at once, that is cheap and misses none. Its table "candidates" shows what was tried.
     """
-    trials = cell.settings.knn_trials
-    found = try_every_k(cell) if trials is None else optimise_k(cell, trials)
-    found.trials.to_csv(cell.folder / "global_knn.csv", index=False)
-    cell.report(found.trainings, found.trainings, f"k = {found.k}")
-    return Augmented(found.sets, found.trainings, f"k={found.k}")
+    trials = trial.settings.knn_trials
+    return try_every_k(trial) if trials is None else optimise_k(trial, trials)
 
 
-def try_every_k(cell: Cell) -> Search:
+def try_every_k(trial: Trial) -> Augmented:
     """Train on every k that N holds for both distances, all at once."""
-    options = cell.problem.options
+    options = trial.problem.options
     every_k = [k for space, k in options if space == "data" and NeighborOption("label", k) in options]
-    cell.report(0, len(every_k) * cell.settings.knn_repeats, f"trying k = {every_k[0]}..{every_k[-1]}")
-    choice = choose_k(cell, every_k)
-    return Search(_table(every_k, choice), list(choice.sets), choice.trainings)
+    trial.report(0, len(every_k) * trial.settings.knn_repeats, f"trying k = {every_k[0]}..{every_k[-1]}")
+    choice = _choose_k(trial, every_k)
+    kept = Choice(parameters={"k": every_k[choice.kept[0]]})
+    return Augmented(choice.sets, choice.trainings, kept, {"candidates": _table(every_k, choice)})
 
 
-def optimise_k(cell: Cell, trials: int) -> Search:
+def optimise_k(trial: Trial, trials: int) -> Augmented:
     """Search k with a Gaussian process from 1 to twice the largest k of N (Sec. 4, Baselines).
 
     Args:
-        cell: the split.
+        trial: the split.
         trials: how many different k are tried; fewer where half of the proposals are known already.
     """
     import optuna  # heavy, and only this search needs it
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    most = min(_RANGE * max(k for _, k in cell.problem.options), len(cell.problem.x_train) - 1)
+    most = min(_RANGE * max(k for _, k in trial.problem.options), len(trial.problem.x_train) - 1)
     options = tuple(NeighborOption(space, k) for k in range(1, most + 1) for space in ("data", "label"))
-    wide = replace(cell, problem=MixingProblem(cell.problem.data, replace(cell.problem.config, options=options)))
-    sampler = optuna.samplers.GPSampler(seed=cell.split_seed, n_startup_trials=_FIRST)
-    study = optuna.create_study(sampler=sampler)
-    tried: dict[int, pd.DataFrame] = {}
-    best: PlanChoice | None = None
-    total = min(trials, most)
+    wide = replace(trial, problem=MixingProblem(trial.problem.data, replace(trial.problem.config, options=options)))
+    study = optuna.create_study(sampler=optuna.samplers.GPSampler(seed=trial.split_seed, n_startup_trials=_FIRST))
+    tried: dict[int, PlanChoice] = {}
+    repeats, total = trial.settings.knn_repeats, min(trials, most)
     for _ in range(2 * total):  # a k may be proposed again; its loss is known then
-        trial = study.ask()
-        k = trial.suggest_int("k", 1, most)
+        asked = study.ask()
+        k = asked.suggest_int("k", 1, most)
         if k not in tried:
-            cell.report(len(tried) * cell.settings.knn_repeats, total * cell.settings.knn_repeats, f"trying k = {k}")
-            choice = choose_k(wide, [k])
-            tried[k] = _table([k], choice)
-            if best is None or choice.val_rmse.mean() < best.val_rmse.mean():
-                best = choice
-        study.tell(trial, float(tried[k]["val_rmse"].iloc[0]))
+            trial.report(len(tried) * repeats, total * repeats, f"trying k = {k}")
+            tried[k] = _choose_k(wide, [k])
+        study.tell(asked, float(tried[k].val_rmse.mean()))
         if len(tried) == total:
             break
-    assert best is not None  # the first k was tried
-    return Search(pd.concat(tried.values(), ignore_index=True), list(best.sets), len(tried) * cell.settings.knn_repeats)
+    best = min(tried, key=lambda k: float(tried[k].val_rmse.mean()))
+    table = pd.concat([_table([k], choice) for k, choice in tried.items()], ignore_index=True)
+    return Augmented(tried[best].sets, len(tried) * repeats, Choice(parameters={"k": best}), {"candidates": table})
 
 
-def choose_k(cell: Cell, ks: list[int]) -> PlanChoice:
+def _choose_k(trial: Trial, ks: list[int]) -> PlanChoice:
     """Train on the rows mixed with their k nearest neighbours in both distances, for each of these k of N."""
-    problem = cell.problem
-    n = len(problem.x_train)
+    n = len(trial.problem.x_train)
     every_row = pd.DataFrame({"row": np.repeat(range(n), 2), "space": ["data", "label"] * n})
     plans = [[every_row.assign(k=k)] for k in ks]
-    return choose_plan(problem, plans, cell.settings.knn_repeats, cell.split_seed)
+    return choose_plan(trial.problem, plans, trial.settings.knn_repeats, trial.split_seed)
 
 
 def _table(ks: list[int], choice: PlanChoice) -> pd.DataFrame:

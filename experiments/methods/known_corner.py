@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from experiments.methods.base import Augmented, Cell
+from experiments.methods.base import Augmented, Trial
 from mixrl_env.augmentation import augment as mixed_by_plan
 from mixrl_env.datasets.known import KNOWN
 from mixrl_env.streams import stream
@@ -13,15 +13,15 @@ from mixrl_env.streams import stream
 _K = 16
 
 
-def augment(cell: Cell) -> Augmented:
+def augment(trial: Trial) -> Augmented:
     """Mix all rows outside of the noisy corner with their 16 nearest neighbours in both distances.
 
     Raises:
         ValueError: on any other table.
     """
-    data = cell.problem.data
+    data = trial.problem.data
     if data.name != "noisy_corner":
         raise ValueError(f"the plan that knows the corner is one for noisy_corner, not for {data.name}")
     rows = np.flatnonzero(~KNOWN["noisy_corner"].in_first(data.x_train))
     plan = pd.concat([pd.DataFrame({"row": rows, "space": space, "k": _K}) for space in ("data", "label")])
-    return Augmented([mixed_by_plan(cell.problem, plan, stream(cell.split_seed, "known corner"))])
+    return Augmented([mixed_by_plan(trial.problem, plan, stream(trial.split_seed, "known corner"))])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.methods.base import Augmented, Cell
+from experiments.methods.base import Augmented, Trial
 
 
-def augment(cell: Cell) -> Augmented:
+def augment(trial: Trial) -> Augmented:
     """The training rows alone."""
-    return Augmented([(cell.problem.x_train, cell.problem.data.y_train)])
+    return Augmented([(trial.problem.x_train, trial.problem.data.y_train)])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from experiments.methods.base import Augmented, Cell
-from experiments.methods.candidates import generators, keep_best, with_mixed
+from experiments.methods.base import Augmented, Trial
+from experiments.methods.peers import generators, keep_best, with_mixed
 from mixrl_env.mixing import draw_lam
 from mixrl_env.streams import stream
 
@@ -13,22 +13,25 @@ ALPHAS = (0.2, 0.5, 1.0, 2.0)
 """Of Beta(alpha, alpha): from hardly mixed to near the middle."""
 
 
-def augment(cell: Cell) -> Augmented:
+def augment(trial: Trial) -> Augmented:
     """The training rows and one mixed row for each of their n (n - 1) / 2 pairs."""
-    problem = cell.problem
+    problem = trial.problem
     i, j = np.triu_indices(len(problem.x_train), k=1)
-    lam = draw_lam(problem.config.lam, i, j, stream(cell.split_seed, "original mixup"))
+    lam = draw_lam(problem.config.lam, i, j, stream(trial.split_seed, "original mixup"))
     return Augmented([with_mixed(problem, i, j, lam)])
 
 
-def augment_beta(cell: Cell) -> Augmented:
+def augment_beta(trial: Trial) -> Augmented:
     """All pairs, with lambda ~ Beta(alpha, alpha) for every pair as the original draws it (Zhang et al., 2018).
 
     Each final regressor has draws of its own; the validation rows choose alpha among `ALPHAS`.
     """
-    i, j = np.triu_indices(len(cell.problem.x_train), k=1)
-    candidates = {
-        f"alpha={alpha:g}": [with_mixed(cell.problem, i, j, draw_lam(("beta", alpha), i, j, rng)) for rng in generators(cell)]
+    i, j = np.triu_indices(len(trial.problem.x_train), k=1)
+    candidates = [
+        (
+            {"alpha": alpha},
+            [with_mixed(trial.problem, i, j, draw_lam(("beta", alpha), i, j, rng)) for rng in generators(trial)],
+        )
         for alpha in ALPHAS
-    }
-    return keep_best(cell, "original_mixup_beta.csv", candidates)
+    ]
+    return keep_best(trial, candidates)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import gymnasium as gym
 import numpy as np
 import pandas as pd
+from pydantic import PositiveInt
 
-from experiments.evaluation import final_scores
-from experiments.methods import Augmented, Cell
+from experiments.methods import Trial
+from experiments.methods.evaluation import final_scores
 from experiments.methods.mixrl import policies
-from experiments.results import slug
-from experiments.settings import PRESETS, Settings
+from experiments.presets import PRESETS, Settings
+from experiments.runner.cells import Cell, Row
+from experiments.runner.store import Results
+from experiments.show.tables import Titled
 from experiments.studies import agents_shown
 from experiments.studies.agents_shown import NO_AUGMENTATION, NOTHING_LEARNED
-from experiments.studies.cells import Row
+from experiments.study import Dataset, Seeds, Study, one_of
 from mixrl import (
     Agent,
     CrossEntropy,
@@ -62,8 +65,7 @@ _SETTINGS = replace(PRESETS["mask_regression"], rule="lowest", thresholds=4)
 _CHECKPOINTS = 8
 
 
-@dataclass(frozen=True)
-class AgentComparison:
+class AgentComparison(Study):
     """Settings of the study.
 
     Attributes:
@@ -74,23 +76,20 @@ class AgentComparison:
         masks: sampled masks that a policy is judged by on its way; what all are compared with, p = 1/2, by 16 times as many.
     """
 
-    dataset: str = "no2"
-    splits: tuple[int, ...] = (0, 1, 2, 3, 4)
-    agents: tuple[str, ...] = tuple(AGENTS)
-    trainings: int = 1024
-    masks: int = 64
+    kind: Literal["agents"] = "agents"
+    dataset: Dataset = "no2"
+    splits: Seeds = (0, 1, 2, 3, 4)
+    agents: tuple[Annotated[str, one_of(tuple(AGENTS), "agent")], ...] = tuple(AGENTS)
+    trainings: PositiveInt = 1024
+    masks: PositiveInt = 64
 
-    def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
-        """One an agent and split, split by split."""
-        return [
-            (f"{self.dataset}-split{split}-{slug(name)}", partial(self._cell, name, split))
-            for split in self.splits
-            for name in self.agents
-        ]
+    def cells(self) -> list[Cell]:
+        """One an agent and split."""
+        return self.grid(self._cell, dataset=(self.dataset,), split_seed=self.splits, agent=self.agents)
 
-    def _cell(self, name: str, split: int) -> list[Row]:
+    def _cell(self, dataset: str, split: int, name: str) -> list[Row]:
         m, make_agent = AGENTS[name]
-        settings = replace(_SETTINGS, dataset=self.dataset, trainings=self.trainings)
+        settings = replace(_SETTINGS, dataset=dataset, trainings=self.trainings)
         envs = gym.make_vec(settings.env_id, m, "vector_entry_point", split_seed=split, **settings.env_settings())
         assert isinstance(envs, MixRLVectorEnv)
         judge = _Judge(envs.problem, self.masks if make_agent else 16 * self.masks, split)
@@ -105,25 +104,17 @@ class AgentComparison:
             agent.learn(envs, self.trainings, watch)
             spent = watch.spent()
             rows = [*watch.rows, judge.final(judge.probabilities(agent), settings) | spent]
-        shared = {
-            "dataset": self.dataset,
-            "split_seed": split,
-            "agent": name,
-            "trainings": 0,
-            "seconds": 0.0,
-            "cpu_seconds": 0.0,
-        }
-        return [{**shared, **row} for row in rows]
+        return [{"trainings": 0, "seconds": 0.0, "cpu_seconds": 0.0, **row} for row in rows]
 
     @staticmethod
-    def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    def tables(results: Results) -> list[Titled]:
         """Learning curves, then final regressors."""
-        return agents_shown.tables(_ordered(stored))
+        return agents_shown.tables(_ordered(results.rows))
 
     @staticmethod
-    def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
+    def draw(results: Results, out: Path) -> list[Path]:
         """Learning curves, and what the final regressors gain."""
-        return agents_shown.draw(_ordered(stored), out)
+        return agents_shown.draw(_ordered(results.rows), out)
 
 
 class _Judge:
@@ -157,14 +148,15 @@ class _Judge:
     def final(self, p: FloatArray | None, settings: Settings) -> Row:
         """Mean over final regressors: trained from scratch to the early stop, the threshold chosen on validation rows."""
         problem = self.problem
-        augmented = Augmented([(problem.x_train, problem.data.y_train)])
+        kept, sets = "", [(problem.x_train, problem.data.y_train)]
         if p is not None:
-            candidates = policies(Cell(problem, settings, self.split, Path(), lambda done, total, words: None), p)
+            candidates = policies(Trial(problem, settings, self.split), p)
             choice = choose_plan(problem, list(candidates.values()), settings.tuning_repeats, self.split)
-            augmented = Augmented(choice.sets, choice=list(candidates)[choice.kept[0]])
-        scores = pd.DataFrame(final_scores(problem, augmented, self.split, settings.final_trainings)).drop(columns="seed")
+            kept, sets = list(candidates)[choice.kept[0]], choice.sets
+        scores = pd.DataFrame(final_scores(problem, sets, self.split, settings.final_trainings)).drop(columns="seed")
         means = {str(name): float(mean) for name, mean in scores.mean().items()}
-        return {"level": "final", "choice": augmented.choice, "num_rows": augmented.num_rows, **means}
+        num_rows = round(sum(len(x) for x, _ in sets) / len(sets))
+        return {"level": "final", "plan": kept, "num_rows": num_rows, **means}
 
 
 class _Watch:

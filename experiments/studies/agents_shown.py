@@ -7,9 +7,8 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.figures import draw_differences, save_figure
-from experiments.statistics import Difference, interquartile_difference, paired_difference
-from experiments.style import BLUE, GREY
+from experiments.show.figures import BLUE, GREY, draw_differences, save_figure
+from experiments.show.statistics import Difference, interquartile_difference, paired_difference
 
 NO_AUGMENTATION, NOTHING_LEARNED = "No Augmentation", "nothing learned"
 """The controls: no mixed rows, and every row with options drawn alike (p = 1/2)."""

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 from scipy.spatial.distance import pdist
 
-from experiments.studies.cells import Row
+from experiments.runner.cells import Row
 from mixrl_env import FittedRegressors, MixingProblem
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.metrics import rmse

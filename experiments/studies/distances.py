@@ -7,30 +7,29 @@ the amount of mixing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from pydantic import Field, PositiveInt, model_validator
 
-from experiments.figures import save_figure
-from experiments.statistics import Difference, paired_difference
-from experiments.studies.cells import Row
+from experiments.runner.cells import Cell, Row
+from experiments.runner.store import Results
+from experiments.show.figures import BLUE, GREY, ORANGE, save_figure
+from experiments.show.statistics import Difference, paired_difference
+from experiments.show.tables import Titled
 from experiments.studies.distance_bins import SPACES, measure
-from experiments.style import BLUE, GREY, ORANGE
+from experiments.study import Seeds, Study, one_of
 from mixrl_env import MixingProblem, ProblemConfig, load_dataset
 from mixrl_env.registration import PAPER_SETTINGS
 
 _OF_PAPER = {settings["data"]: settings for settings in PAPER_SETTINGS.values()}
 
 
-@dataclass(frozen=True)
-class Distances:
+class Distances(Study):
     """Settings of the study.
 
     Attributes:
@@ -44,33 +43,34 @@ class Distances:
         ValueError: for a dataset that the paper has no settings for, or a bad change of the regressor.
     """
 
-    dataset: str = "no2"
-    splits: tuple[int, ...] = (0,)
-    bins: int = 8
-    repeats: int = 4
-    regressor: Mapping[str, Any] = field(default_factory=dict)
+    kind: Literal["distances"] = "distances"
+    dataset: Annotated[str, one_of(tuple(_OF_PAPER), "dataset of the paper")] = "no2"
+    splits: Seeds = (0,)
+    bins: PositiveInt = 8
+    repeats: PositiveInt = 4
+    regressor: dict[str, Any] = Field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.dataset not in _OF_PAPER:
-            raise ValueError(f"the paper has no settings for {self.dataset!r}; choose one of {', '.join(_OF_PAPER)}")
+    @model_validator(mode="after")
+    def _check(self) -> Distances:
         self._config()
+        return self
 
-    def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
+    def cells(self) -> list[Cell]:
         """One a split."""
-        return [(f"{self.dataset}-split{split}", partial(self._split, split)) for split in self.splits]
+        return self.grid(self._split, dataset=(self.dataset,), split_seed=self.splits)
 
-    def _split(self, split: int) -> list[Row]:
-        problem = MixingProblem(load_dataset(self.dataset, split), self._config())
-        rows = measure(problem, self.bins, self.repeats, split)
-        return [{"dataset": self.dataset, "split_seed": split, **row} for row in rows]
+    def _split(self, dataset: str, split: int) -> list[Row]:
+        problem = MixingProblem(load_dataset(dataset, split), self._config())
+        return measure(problem, self.bins, self.repeats, split)
 
     def _config(self) -> ProblemConfig:
         settings = {key: value for key, value in _OF_PAPER[self.dataset].items() if key != "data"}
-        return ProblemConfig.from_settings(settings | {"regressor": settings["regressor"] | dict(self.regressor)})
+        return ProblemConfig.from_settings(settings | {"regressor": settings["regressor"] | self.regressor})
 
     @staticmethod
-    def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    def tables(results: Results) -> list[Titled]:
         """One row a bin for either distance; the largest distances against the smallest; how the two distances go together."""
+        stored = results.rows
         name, means = stored["dataset"].iloc[0], _over_repeats(stored)
         title = f"{name}: mixing pairs of one range of {{}} distance; differences to no augmentation"
         return [
@@ -80,8 +80,9 @@ class Distances:
         ]
 
     @staticmethod
-    def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
+    def draw(results: Results, out: Path) -> list[Path]:
         """Label error, the two distances of pairs, and the model against each distance: Figs. 5a, c, d, e, and 2c, a, b."""
+        stored = results.rows
         means = _over_repeats(stored)
         figure = Figure(figsize=(10, 7), layout="constrained")
         (left, middle), right = figure.subplots(2, 2)

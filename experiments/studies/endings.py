@@ -5,22 +5,24 @@ The final regressors give the reported errors. The ending is to be chosen on val
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from pydantic import PositiveInt
 
-from experiments.figures import draw_differences, save_figure
-from experiments.methods.candidates import with_mixed
-from experiments.settings import SMALL_REGRESSOR
-from experiments.statistics import BASELINE, paired_difference
-from experiments.studies.cells import Row
+from experiments.methods.peers import with_mixed
+from experiments.presets import SMALL_REGRESSOR
+from experiments.runner.cells import Cell, Row
+from experiments.runner.store import Results
+from experiments.show.figures import draw_differences, save_figure
+from experiments.show.statistics import BASELINE, paired_difference
+from experiments.show.tables import Titled
+from experiments.study import Datasets, Seeds, Study
 from mixrl_env import MixingProblem, RegressorConfig
 from mixrl_env.augmentation import augment
 from mixrl_env.env import make_problem
@@ -39,8 +41,7 @@ ENDINGS = (
 _TITLES = {"Validation RMSE": "val_rmse", "Test RMSE": "test_rmse"}
 
 
-@dataclass(frozen=True)
-class Endings:
+class Endings(Study):
     """Settings of the study.
 
     Attributes:
@@ -49,14 +50,14 @@ class Endings:
         repeats: trainings a method and ending.
     """
 
-    datasets: tuple[str, ...] = ("no2",)
-    splits: tuple[int, ...] = (20,)
-    repeats: int = 3
+    kind: Literal["endings"] = "endings"
+    datasets: Datasets = ("no2",)
+    splits: Seeds = (20,)
+    repeats: PositiveInt = 3
 
-    def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
+    def cells(self) -> list[Cell]:
         """One a dataset and split."""
-        cells = product(self.datasets, self.splits)
-        return [(f"{dataset}-split{split}", partial(self._split, dataset, split)) for dataset, split in cells]
+        return self.grid(self._split, dataset=self.datasets, split_seed=self.splits)
 
     def _split(self, dataset: str, split: int) -> list[Row]:
         """One row a method and ending: means over the repeats."""
@@ -65,15 +66,15 @@ class Endings:
         for method, train_set in _training_sets(problem, split).items():
             means = np.mean([_scores(problem, train_set, split, repeat) for repeat in range(self.repeats)], axis=0)
             for ending, (val_rmse, test_rmse, steps) in zip(ENDINGS, means, strict=True):
-                row = {"dataset": dataset, "split_seed": split, "method": method, "ending": ending}
+                row = {"method": method, "ending": ending}
                 rows.append({**row, "val_rmse": val_rmse, "test_rmse": test_rmse, "train_steps": steps})
         return rows
 
     @staticmethod
-    def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    def tables(results: Results) -> list[Titled]:
         """Every ending against the early stop: all methods together, then one by one."""
         pooled, by_method = [], []
-        for dataset, rows in stored.groupby("dataset", sort=False):
+        for dataset, rows in results.rows.groupby("dataset", sort=False):
             for ending in ENDINGS:
                 line = {"Dataset": dataset, "Ending": ending, "Steps": f"{_by_split(rows, 'train_steps')[ending].mean():.0f}"}
                 for title, score in _TITLES.items():
@@ -88,8 +89,9 @@ class Endings:
         ]
 
     @staticmethod
-    def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
+    def draw(results: Results, out: Path) -> list[Path]:
         """Differences to the early stop: validation rows above, test rows below, one column a dataset."""
+        stored = results.rows
         datasets = stored["dataset"].unique()
         figure = Figure(figsize=(2.3 * len(datasets) + 2.6, 3.8), layout="constrained")
         panels = figure.subplots(2, len(datasets), sharex="col", sharey=True, squeeze=False)

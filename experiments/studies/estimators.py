@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,11 +16,14 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegresso
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
-from experiments.figures import draw_differences, save_figure
-from experiments.methods import Augmented, Cell, method_of
-from experiments.settings import Settings
-from experiments.statistics import paired_difference
-from experiments.studies.cells import Row
+from experiments.methods import Trial, method_of
+from experiments.presets import Settings
+from experiments.runner.cells import Cell, Row
+from experiments.runner.store import Results
+from experiments.show.figures import draw_differences, save_figure
+from experiments.show.statistics import paired_difference
+from experiments.show.tables import Titled
+from experiments.study import Datasets, Seeds, Study
 from mixrl import MixRLRegressor
 from mixrl.estimators.candidates import NO_MIXING, default_config
 from mixrl.estimators.folds import deal, dealing_stream, models_stream
@@ -46,8 +48,7 @@ PAIRS = (
 )
 
 
-@dataclass(frozen=True)
-class Estimators:
+class Estimators(Study):
     """Settings of the study.
 
     Attributes:
@@ -55,13 +56,13 @@ class Estimators:
         splits: seeds.
     """
 
-    datasets: tuple[str, ...] = ("no2",)
-    splits: tuple[int, ...] = (0,)
+    kind: Literal["estimators"] = "estimators"
+    datasets: Datasets = ("no2",)
+    splits: Seeds = (0,)
 
-    def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
-        """One a table and split, split by split."""
-        pairs = [(dataset, split) for split in self.splits for dataset in self.datasets]
-        return [(f"{dataset}-split{split}", partial(self._cell, dataset, split)) for dataset, split in pairs]
+    def cells(self) -> list[Cell]:
+        """One a table and split."""
+        return self.grid(self._cell, dataset=self.datasets, split_seed=self.splits)
 
     def _cell(self, dataset: str, split: int) -> list[Row]:
         data = load_dataset(dataset, split).with_standardized_labels()
@@ -69,7 +70,7 @@ class Estimators:
         assert data.y_test is not None
         x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
         rows = []
-        methods: dict[str, Callable[[], tuple[FloatArray, str]]] = {
+        methods: dict[str, Callable[[], tuple[FloatArray, list[str]]]] = {
             name: partial(_networks, name, x, y, data.x_test, split) for name in NETWORKS
         }
         methods[MIXRL] = partial(_estimator, MixRLRegressor(random_state=split, folds=_FOLDS), x, y, data.x_test)
@@ -83,8 +84,6 @@ class Estimators:
             predicted, chosen = predict()
             rows.append(
                 {
-                    "dataset": dataset,
-                    "split_seed": split,
                     "method": name,
                     "test_rmse": rmse(data.y_test, predicted),
                     "chosen": chosen,
@@ -94,9 +93,9 @@ class Estimators:
         return rows
 
     @staticmethod
-    def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    def tables(results: Results) -> list[Titled]:
         """Errors; differences on each table and over all that were measured; what was chosen, and what it gained."""
-        stored = _ordered(stored)
+        stored = _ordered(results.rows)
         return [
             ("Test RMSE in standard deviations of the label, means over splits", _errors(stored)),
             ("Differences of test RMSE in percent of the second, paired by split, 95% intervals", _differences(stored)),
@@ -105,9 +104,9 @@ class Estimators:
         ]
 
     @staticmethod
-    def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
+    def draw(results: Results, out: Path) -> list[Path]:
         """Differences in percent, a panel for each pair of methods."""
-        stored = _ordered(stored)
+        stored = _ordered(results.rows)
         figure = Figure(figsize=(11, 5.6), layout="constrained")
         names = [*dict.fromkeys(stored["dataset"])]
         for axes, (ours, theirs) in zip(figure.subplots(2, 3, sharey=True).flat, PAIRS, strict=True):
@@ -128,27 +127,25 @@ class Estimators:
         return [save_figure(figure, out / "estimators.png")]
 
 
-def _networks(method: str, x: FloatArray, y: FloatArray, x_test: FloatArray, split: int) -> tuple[FloatArray, str]:
-    """The mean prediction of networks on the folds, weights and batches of `MixRLRegressor`; and what was chosen."""
+def _networks(method: str, x: FloatArray, y: FloatArray, x_test: FloatArray, split: int) -> tuple[FloatArray, list[str]]:
+    """The mean prediction of networks on the folds, weights and batches of `MixRLRegressor`; and the chosen parameters."""
     seed = int(check_random_state(split).randint(2**31 - 1))  # as the estimator draws it
-    scaler, predictions, words = StandardScaler().fit(y), [], []
+    scaler, predictions, chosen = StandardScaler().fit(y), [], list[str]()
     for number, fold in enumerate(deal(x, scaler.transform(y), _FOLDS, dealing_stream(seed))):
         config = replace(default_config(len(fold.data.x_train)), pretrained=False)
         problem = MixingProblem(fold.data, config)
         settings = Settings(agent="none", final_trainings=1, regressor=config.regressor)
-        with tempfile.TemporaryDirectory() as folder:
-            cell = Cell(problem, settings, split, Path(folder), lambda done, total, words: None)
-            augmented: Augmented = method_of(method)(cell)
+        augmented = method_of(method)(Trial(problem, settings, split))
         (predict,) = fit_networks(config)(fold, augmented.sets[:1], [models_stream(seed, number)])
         predictions.append(predict(x_test))
-        words.append(augmented.choice)
+        chosen += [f"{name} = {value:g}" for name, value in augmented.choice.parameters.items()]
     mean: FloatArray = scaler.inverse_transform(np.mean(predictions, axis=0))
-    return mean, ", ".join(dict.fromkeys(filter(None, words)))
+    return mean, list(dict.fromkeys(chosen))
 
 
-def _estimator(model: Any, x: FloatArray, y: FloatArray, x_test: FloatArray) -> tuple[FloatArray, str]:
+def _estimator(model: Any, x: FloatArray, y: FloatArray, x_test: FloatArray) -> tuple[FloatArray, list[str]]:
     predicted = np.asarray(model.fit(x, y[:, 0]).predict(x_test))[:, None]
-    return predicted, " + ".join(getattr(model, "chosen_", ()))
+    return predicted, list(getattr(model, "chosen_", ()))
 
 
 def _percent(stored: pd.DataFrame, ours: str, theirs: str) -> np.ndarray:
@@ -199,7 +196,7 @@ def _answers(stored: pd.DataFrame) -> pd.DataFrame:
         line: dict[str, object] = {"Table": dataset}
         for method in (MIXRL, *(f"{name}, {MIXRL}" for name in TREES)):
             own = rows[rows["method"] == method]
-            unmixed = (own["chosen"] == NO_MIXING).sum()
+            unmixed = own["chosen"].map(lambda chosen: chosen == [NO_MIXING]).sum()
             line[f"{method}: not to mix"] = f"{unmixed} of {len(own)}"
             line[f"{method}: minutes"] = f"{own['seconds'].mean() / 60:.1f}"
         table.append(line)
@@ -211,8 +208,8 @@ def _by_answer(stored: pd.DataFrame) -> pd.DataFrame:
     own = stored[stored["method"] == MIXRL].set_index(["dataset", "split_seed"])
     other = stored[stored["method"] == NETWORKS[0]].set_index(["dataset", "split_seed"])
     percent = 100 * (own["test_rmse"] / other["test_rmse"] - 1)
-    ways = own["chosen"].str.count(r" \+ ") + 1
-    groups = {"no mixing": own["chosen"] == NO_MIXING, "one": (ways == 1) & (own["chosen"] != NO_MIXING), "several": ways > 1}
+    ways, unmixed = own["chosen"].map(len), own["chosen"].map(lambda chosen: chosen == [NO_MIXING])
+    groups = {"no mixing": unmixed, "one": (ways == 1) & ~unmixed, "several": ways > 1}
     table = [
         {"Ways": name, "Splits": int(which.sum()), "Difference": _told(percent[which].to_numpy())}
         for name, which in groups.items()

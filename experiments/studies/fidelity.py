@@ -5,20 +5,24 @@ The yardstick is the test loss of full trainings: from scratch to the early stop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from pydantic import PositiveInt
 from scipy import stats
 
-from experiments.figures import save_figure
-from experiments.settings import SMALL_REGRESSOR
-from experiments.studies.cells import Row
+from experiments.presets import SMALL_REGRESSOR
+from experiments.runner.cells import Cell, Row
+from experiments.runner.store import Results
+from experiments.show.figures import save_figure
+from experiments.show.tables import Titled
+from experiments.study import Datasets, Seeds, Study
 from mixrl_env import MixingProblem, RegressorConfig
 from mixrl_env.backends import TrainingRows, ValidationRows, forward
 from mixrl_env.data import FloatArray
@@ -79,8 +83,7 @@ PROTOCOLS = (
 )
 
 
-@dataclass(frozen=True)
-class Fidelity:
+class Fidelity(Study):
     """Settings of the study.
 
     Attributes:
@@ -91,19 +94,16 @@ class Fidelity:
         full_trainings: trainings a mask from scratch to the early stop.
     """
 
-    datasets: tuple[str, ...] = ("no2",)
-    splits: tuple[int, ...] = (0,)
-    masks: int = 20
-    repeats: int = 3
-    full_trainings: int = 6
+    kind: Literal["fidelity"] = "fidelity"
+    datasets: Datasets = ("no2",)
+    splits: Seeds = (0,)
+    masks: PositiveInt = 20
+    repeats: PositiveInt = 3
+    full_trainings: PositiveInt = 6
 
-    def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
+    def cells(self) -> list[Cell]:
         """One a dataset and split."""
-        return [
-            (f"{dataset}-split{split}", partial(self._split, dataset, split))
-            for dataset in self.datasets
-            for split in self.splits
-        ]
+        return self.grid(self._split, dataset=self.datasets, split_seed=self.splits)
 
     def _split(self, dataset: str, split: int) -> list[Row]:
         regressor = RegressorConfig() if dataset == "no2" else SMALL_REGRESSOR
@@ -132,7 +132,7 @@ class Fidelity:
                 if protocol.shared:  # what all masks of an update have in common, no comparison sees
                     values = values - values.mean(axis=0)
                 rows.append(own | _fidelity(values, test_loss, val_loss.mean(axis=1), steps))
-        return [{"dataset": dataset, "split_seed": split, **row} for row in rows]
+        return rows
 
     def _losses(
         self,
@@ -158,8 +158,9 @@ class Fidelity:
         return steps, _train(problem, [sets[job // self.repeats] for job in jobs], weights, rates, rngs)
 
     @staticmethod
-    def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    def tables(results: Results) -> list[Titled]:
         """One table a dataset, then every protocol against the paper's over all datasets."""
+        stored = results.rows
         tables = [
             (f"{dataset}: means over {rows['split_seed'].nunique()} splits", _table(rows))
             for dataset, rows in stored.groupby("dataset", sort=False)
@@ -170,8 +171,9 @@ class Fidelity:
         ]
 
     @staticmethod
-    def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
+    def draw(results: Results, out: Path) -> list[Path]:
         """Signal per step against rank correlation, one panel a dataset."""
+        stored = results.rows
         datasets = list(dict.fromkeys(stored["dataset"]))
         rows, columns = -(-len(datasets) // 3), min(3, len(datasets))
         figure = Figure(figsize=(3.2 * columns, 2.8 * rows + 0.4), layout="constrained")

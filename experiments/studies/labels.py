@@ -5,29 +5,28 @@ Two recipes train the final regressors: ours, through the methods that all other
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.comparison import compute_method
-from experiments.figures import save_figure
 from experiments.methods.c_mixup import BANDWIDTHS, partner_chances
+from experiments.presets import PRESETS
 from experiments.published import REPORTED
-from experiments.results import slug
-from experiments.settings import PRESETS
-from experiments.statistics import BASELINE, Difference, paired_difference
-from experiments.studies.cells import Row
+from experiments.runner.cells import Cell, Row, silent
+from experiments.runner.store import Results
+from experiments.show.figures import BLUE, GREY, ORANGE, save_figure
+from experiments.show.statistics import BASELINE, Difference, paired_difference
+from experiments.show.tables import Titled
+from experiments.studies.comparison import compute_method
 from experiments.studies.mixed_minibatches import Draws, predict, train
-from experiments.style import BLUE, GREY, ORANGE
+from experiments.study import Seeds, Study
 from mixrl_env import RegressionData, RegressorConfig, load_dataset
 from mixrl_env.data import FloatArray, LabelScale
 from mixrl_env.metrics import rmse
@@ -46,26 +45,24 @@ _KNN_REPEATS = 1
 _CHOSEN = {"Chosen k or bandwidth (splits)": "chosen", "Rate (splits)": "learning_rate"}
 
 
-@dataclass(frozen=True)
-class Labels:
+class Labels(Study):
     """Settings of the study.
 
     Attributes:
         splits: seeds of NO2's splits.
     """
 
-    splits: tuple[int, ...] = (0, 1, 2, 3, 4)
+    kind: Literal["labels"] = "labels"
+    splits: Seeds = (0, 1, 2, 3, 4)
 
-    def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
+    def cells(self) -> list[Cell]:
         """One a recipe, kind of labels and split, split by split."""
-        return [
-            (f"split{split}-{slug(recipe)}-{labels}", partial(_cell, recipe, labels, split))
-            for split, recipe, labels in product(self.splits, RECIPES, LABELS)
-        ]
+        return self.grid(_cell, split_seed=self.splits, recipe=RECIPES, labels=LABELS)
 
     @staticmethod
-    def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    def tables(results: Results) -> list[Titled]:
         """Methods with single regressors, with averaged ones, what standardising changes, and what others report."""
+        stored = results.rows
         return [
             (
                 "Single regressors: mean test RMSE, differences paired by split with 95% intervals",
@@ -80,8 +77,9 @@ class Labels:
         ]
 
     @staticmethod
-    def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
+    def draw(results: Results, out: Path) -> list[Path]:
         """Differences to No Augmentation of both recipes with both kinds of labels, beside the published ones."""
+        stored = results.rows
         figure = Figure(figsize=(11.5, 3.9), layout="constrained")
         panels = figure.subplots(1, 3, sharex=True, width_ratios=(1, 1, 1.05))
         for axes, recipe in zip(panels, RECIPES, strict=False):
@@ -98,23 +96,21 @@ class Labels:
         return [save_figure(figure, out / "labels.png")]
 
 
-def _cell(recipe: str, labels: str, split: int) -> list[Row]:
+def _cell(split: int, recipe: str, labels: str) -> list[Row]:
     compute = _with_our_recipe if recipe == "ours" else _with_c_mixups_recipe
-    shared = {"recipe": recipe, "labels": labels, "split_seed": split}
-    return [{**shared, **row} for row in compute(labels == "standardised", split)]
+    return compute(labels == "standardised", split)
 
 
 def _with_our_recipe(standardize: bool, split: int) -> list[Row]:
     settings = replace(PRESETS["default"], knn_repeats=_KNN_REPEATS, standardize_labels=standardize).of_baseline()
     rows: list[Row] = []
     for method in METHODS:
-        with tempfile.TemporaryDirectory() as folder:
-            scores = pd.DataFrame(compute_method(method, settings, split, Path(folder), lambda done, total, words: None))
+        scores = pd.DataFrame(compute_method(method, settings, split, silent).rows)
         rows.append(
             {
                 "method": method,
                 **{score: scores[score].mean() for score in ("val_rmse", "test_rmse", "test_rmse_averaged")},
-                "chosen": float(scores["choice"].iloc[0].partition("=")[2] or "nan"),
+                "chosen": float(next(iter(scores["parameters"].iloc[0].values()), np.nan)),
                 "learning_rate": settings.regressor.learning_rate if settings.regressor else RegressorConfig().learning_rate,
             }
         )

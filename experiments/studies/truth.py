@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from pydantic import PositiveInt
 
-from experiments.evaluation import final_scores
-from experiments.figures import save_figure
-from experiments.methods import Augmented, Cell, mixrl
-from experiments.settings import MASK_REGRESSION, PRESETS, SMALL_REGRESSOR, Settings
-from experiments.statistics import paired_difference
-from experiments.studies.cells import Row
+from experiments.methods import Trial, mixrl
+from experiments.methods.evaluation import final_scores
+from experiments.presets import MASK_REGRESSION, PRESETS, SMALL_REGRESSOR, Settings
+from experiments.runner.cells import Cell, Row
+from experiments.runner.store import Results
+from experiments.show.figures import GREY, save_figure
+from experiments.show.statistics import paired_difference
+from experiments.show.tables import Titled
+from experiments.study import Seeds, Study, one_of
 from mixrl_env import MixingProblem, ProblemConfig, load_dataset
 from mixrl_env.augmentation import augment
 from mixrl_env.datasets.known import KNOWN
@@ -27,8 +29,7 @@ from mixrl_env.streams import stream
 _KS = (1, 4, 16)
 
 
-@dataclass(frozen=True)
-class Truth:
+class Truth(Study):
     """Settings of the study.
 
     Attributes:
@@ -37,17 +38,14 @@ class Truth:
         repeats: trainings an option.
     """
 
-    datasets: tuple[str, ...] = tuple(KNOWN)
-    splits: tuple[int, ...] = (0,)
-    repeats: int = 4
+    kind: Literal["truth"] = "truth"
+    datasets: tuple[Annotated[str, one_of(tuple(KNOWN), "table of known truth")], ...] = tuple(KNOWN)
+    splits: Seeds = (0,)
+    repeats: PositiveInt = 4
 
-    def cells(self) -> Iterable[tuple[str, Callable[[], list[Row]]]]:
+    def cells(self) -> list[Cell]:
         """One a table and draw."""
-        return [
-            (f"{dataset}-split{split}", partial(self._split, dataset, split))
-            for dataset in self.datasets
-            for split in self.splits
-        ]
+        return self.grid(self._split, dataset=self.datasets, split_seed=self.splits)
 
     def _split(self, dataset: str, split: int) -> list[Row]:
         # The regressor is trained to the end, so that an option's harm is its labels' and not a lack of steps.
@@ -55,8 +53,7 @@ class Truth:
         problem = MixingProblem(load_dataset(dataset, split), ProblemConfig(regressor=SMALL_REGRESSOR))
         first = KNOWN[dataset].in_first(problem.data.x_train)
         groups = dict(zip(KNOWN[dataset].groups, (first, ~first), strict=True))
-        rows = self._measure(problem, groups, split) + _learned(problem, groups, settings, split)
-        return [{"dataset": dataset, "split_seed": split, **row} for row in rows]
+        return self._measure(problem, groups, split) + _learned(problem, groups, settings, split)
 
     def _measure(self, problem: MixingProblem, groups: dict[str, np.ndarray], split: int) -> list[Row]:
         """Test RMSE when all rows of a kind are mixed by one option, and no others."""
@@ -80,19 +77,19 @@ class Truth:
         ]
 
     @staticmethod
-    def tables(stored: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    def tables(results: Results) -> list[Titled]:
         """For each table the truth beside the plan, then what the plan is worth."""
-        tables = []
+        stored, tables = results.rows, []
         for dataset, rows in stored.groupby("dataset", sort=False):
             tables.append((f"{dataset}: what mixing does to the test RMSE, and what the plan says", _truth_and_plan(rows)))
         tables.append(("Test RMSE of the preset mask_regression, mean prediction of its final regressors", _worth(stored)))
         return tables
 
     @staticmethod
-    def draw(stored: pd.DataFrame, out: Path) -> list[Path]:
+    def draw(results: Results, out: Path) -> list[Path]:
         """The change of the test RMSE by every option beside the probability that the policy gives it."""
         written = []
-        for dataset, rows in stored.groupby("dataset", sort=False):
+        for dataset, rows in results.rows.groupby("dataset", sort=False):
             figure = Figure(figsize=(8.5, 3.4), layout="constrained")
             left, right = figure.subplots(1, 2)
             nothing = rows[(rows["what"] == "option") & (rows["group"] == "nothing")]["value"].mean()
@@ -103,8 +100,8 @@ class Truth:
                 for axes, what, shift in ((left, "option", nothing), (right, "p", 0.0)):
                     curve = own[own["what"] == what].groupby("k")["value"].mean() - shift
                     axes.plot(curve.index, curve, style, label=f"{group}, {space}")
-            left.axhline(0, color="#8a8a8a", linewidth=0.8, linestyle=":")
-            right.axhline(0.5, color="#8a8a8a", linewidth=0.8, linestyle=":")
+            left.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
+            right.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
             left.set(title="measured: mixing these rows alone", ylabel="test RMSE against no mixing", xlabel="k", xscale="log")
             right.set(title="learned", ylabel="mean p", xlabel="k", xscale="log", ylim=(-0.02, 1.02))
             for axes in (left, right):
@@ -117,12 +114,9 @@ class Truth:
 
 def _learned(problem: MixingProblem, groups: dict[str, np.ndarray], settings: Settings, split: int) -> list[Row]:
     """Mean p of every group and option, the share of rows in the plan (mean over policies), and the test RMSE."""
-    with tempfile.TemporaryDirectory() as folder:
-        cell = Cell(problem, settings, split, Path(folder), lambda done, total, words: None)
-        augmented = mixrl.augment(cell)
-        policy, plan = (pd.read_csv(Path(folder) / f"{name}.csv") for name in ("policy", "plan"))
+    augmented = mixrl.augment(Trial(problem, settings, split))
+    policy, plan, kept = augmented.tables["policy"], augmented.tables["plan"], augmented.choice.plans
     rows: list[Row] = []
-    num_policies = augmented.choice.split(";")[0].count(" + ") + 1  # "no mixing" has no rows in the plan
     for group, members in groups.items():
         inside = np.flatnonzero(members)
         own = policy[policy["row"].isin(inside)].groupby(["space", "k"])["probability"].mean()
@@ -132,13 +126,12 @@ def _learned(problem: MixingProblem, groups: dict[str, np.ndarray], settings: Se
             for name, low, high in (("k <= 4", 1, 4), ("k > 4", 5, 16)):
                 chosen = (plan["space"] == space) & plan["row"].isin(inside) & plan["k"].between(low, high)
                 rows.append(
-                    {"what": name, "group": group, "space": space, "k": 0, "value": chosen.sum() / len(inside) / num_policies}
+                    {"what": name, "group": group, "space": space, "k": 0, "value": chosen.sum() / len(inside) / len(kept)}
                 )
-    nothing = Augmented([(problem.x_train, problem.data.y_train)])
-    for name, sets in (("No Augmentation", nothing), (MASK_REGRESSION, augmented)):
+    nothing = [(problem.x_train, problem.data.y_train)]
+    for name, sets, plans in (("No Augmentation", nothing, ()), (MASK_REGRESSION, augmented.sets, kept)):
         score = final_scores(problem, sets, split, settings.final_trainings)[0]
-        words = augmented.choice if name == MASK_REGRESSION else ""
-        rows.append({"what": name, "group": words, "space": "", "k": 0, "value": score.test_rmse_averaged})
+        rows.append({"what": name, "group": "", "space": "", "k": 0, "value": score.test_rmse_averaged, "plans": list(plans)})
     return rows
 
 
@@ -164,15 +157,15 @@ def _worth(stored: pd.DataFrame) -> pd.DataFrame:
     table = []
     for dataset, rows in stored.groupby("dataset", sort=False):
         none, ours = (rows[rows["what"] == name].set_index("split_seed") for name in ("No Augmentation", MASK_REGRESSION))
-        words = ours["group"].str.split(";").str[0].str.replace(r"T=[0-9.]+", "learned", regex=True)
-        chosen = words.value_counts()
+        best = ours["plans"].str[0].value_counts()
         table.append(
             {
                 "Table": dataset,
                 "No Augmentation": f"{none['value'].mean():.4f}",
                 MASK_REGRESSION: f"{ours['value'].mean():.4f}",
                 "Difference": paired_difference(ours["value"].tolist(), none.loc[ours.index, "value"].tolist()).text,
-                "Chosen": ", ".join(f"{name} ({count})" for name, count in chosen.items()),
+                "Best candidate (draws)": ", ".join(f"{name} ({count})" for name, count in best.items()),
             }
         )
     return pd.DataFrame(table)
+

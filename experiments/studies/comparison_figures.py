@@ -1,47 +1,36 @@
-"""Figures from stored results, drawn as a reader of the paper would expect them."""
+"""Figures of a comparison, drawn as a reader of the paper would expect them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.curves import draw_curve, varied
-from experiments.results import cell_folder, read_results, read_stored, slug, stored_table
-from experiments.settings import MASK_REGRESSION
-from experiments.statistics import BASELINE, paired_difference
-from experiments.style import BLUE, GREY, ORANGE
-from experiments.tables import read_curve
+from experiments.runner.store import Results
+from experiments.show.figures import BLUE, GREY, ORANGE, save_figure
+from experiments.show.statistics import BASELINE
+from experiments.studies.comparison_tables import MAIN, learning_curves, mixrl_records
 from mixrl_env import load_dataset
 
-matplotlib.rcParams.update({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 130})
 _SMOOTHING = 10  # updates of the moving mean in the learning curve
+_VARIED = re.compile(r"(\w+) = ([0-9.]+)")
+AXES = {"lam": "mix ratio λ", "val_rows": "validation rows", "train_rows": "training rows"}
+"""Settings that a study may vary, in variants that are named "SETTING = VALUE", and what the axis calls them."""
 
 
-def draw_figures(folder: Path, out: Path) -> list[Path]:
-    """Draw every figure that the stored results of a comparison allow.
-
-    Args:
-        folder: of the study.
-        out: where the figures go.
-
-    Returns:
-        The files written.
-    """
-    results = read_results(folder)
+def draw_figures(results: Results, out: Path) -> list[Path]:
+    """Draw every figure that the stored results of a comparison allow; returns the files written."""
     written = []
-    for dataset in results["dataset"].unique():
-        own = results[results["dataset"] == dataset]
-        n_train, n_val = _num_rows(dataset, own)
-        splits = sorted(own["split_seed"].unique())
-        curves = {split: curve for split in splits if (curve := read_curve(folder, dataset, split)) is not None}
-        plans = {split: plan for split in splits if (plan := _read_plan(folder, dataset, split)) is not None}
+    for dataset in results.rows["dataset"].unique():
+        of_dataset = results.where(dataset=dataset)
+        own = of_dataset.rows
+        n_train, n_val = _num_rows(str(dataset), of_dataset)
+        curves, plans = learning_curves(of_dataset), _plans(of_dataset)
         if curves:
             written.append(save_figure(_learning_curves(curves), out / f"{dataset}_learning_curve.png"))
         if plans:
@@ -53,13 +42,24 @@ def draw_figures(folder: Path, out: Path) -> list[Path]:
     return written
 
 
-def _num_rows(dataset: str, results: pd.DataFrame) -> tuple[int, int]:
+def _num_rows(dataset: str, results: Results) -> tuple[int, int]:
     """Training and validation rows, as many on every split."""
-    if table := stored_table(results):
+    if table := results.records[0].settings.get("table"):
         train, val, _ = table["sizes"]
         return train, val
     data = load_dataset(dataset, 0)
     return len(data.x_train), len(data.x_val)
+
+
+def _plans(results: Results) -> dict[int, pd.DataFrame]:
+    """The plan of MixRL by split; of several plans that were kept the last, which is the one that learned most."""
+    plans = {}
+    for record in mixrl_records(results):
+        path = results.file(record, "plan.csv")
+        if path.exists():
+            plan = pd.read_csv(path)
+            plans[int(record.labels["split_seed"])] = plan[plan["policy"] == plan["policy"].iloc[-1]] if len(plan) else plan
+    return dict(sorted(plans.items()))
 
 
 def _learning_curves(curves: dict[int, pd.DataFrame]) -> Figure:
@@ -134,42 +134,51 @@ def _method_comparison(results: pd.DataFrame) -> Figure:
     return figure
 
 
-def _read_plan(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
-    """The plan of MixRL on a split, or None; of several policies' plans the last, which is the one that learned most."""
-    cell = cell_folder(folder, dataset, split_seed)
-    folders = (cell, cell / slug("MixRL"), cell / slug(MASK_REGRESSION))
-    path = next((path for path in (folder / "plan.csv" for folder in folders) if path.exists()), None)
-    if path is None:
-        return None
-    plan = read_stored(path, ("policy", "space", "k"))
-    return plan[plan["policy"] == plan["policy"].iloc[-1]] if len(plan) else plan
+def varied(results: pd.DataFrame, usual: Mapping[str, float]) -> dict[str, pd.DataFrame]:
+    """The rows of MixRL and of the variants that vary one setting, by setting, with its value in a column of its own.
+
+    Args:
+        results: stored rows of one dataset.
+        usual: values of the settings in MixRL itself.
+    """
+    named = results["method"].str.extract(_VARIED)
+    found = {}
+    for setting, value in usual.items():
+        rows = results[(named[0] == setting) | results["method"].isin(MAIN)]
+        if rows["method"].nunique() > 1:
+            values = named.loc[rows.index, 1].astype(float).fillna(value)
+            found[setting] = rows.assign(value=values).sort_values("value", kind="stable")
+    return found
 
 
-def draw_differences(axes: Axes, differences: Mapping[str, npt.ArrayLike]) -> None:
-    """One line a name, the first on top: a dot a split, the mean and its 95% interval; a dotted line marks no difference."""
-    for place, given in enumerate(differences.values()):
-        values = np.asarray(given, dtype=np.float64)
-        mean, low, high = paired_difference(values.tolist(), [0.0] * len(values))
-        axes.scatter(values, np.full(len(values), place), s=8, color=GREY, alpha=0.6, linewidths=0)
-        axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
-        axes.plot(mean, place, "o", color=BLUE, markersize=5)
-    axes.axvline(0, color=GREY, linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(differences)), differences)
-    axes.yaxis.set_inverted(True)
+def draw_curve(setting: str, rows: pd.DataFrame, others: pd.DataFrame) -> Figure:
+    """Test RMSE against the setting, and runtime against training rows: one thin line a split, the mean over splits thick.
+
+    Args:
+        setting: one of `AXES`.
+        rows: as `varied` gives them.
+        others: rows of methods to compare with, as horizontal lines.
+    """
+    shown = {"test_rmse": "test RMSE"} | ({"minutes": "minutes, whole method"} if setting == "train_rows" else {})
+    figure = Figure(figsize=(5.2 * len(shown), 3.6), layout="constrained")
+    left, *_ = panels = figure.subplots(1, len(shown), squeeze=False)[0]
+    rows = rows.assign(minutes=rows["seconds"] / 60)
+    for axes, column in zip(panels, shown, strict=True):
+        by_split = _complete(rows.groupby(["value", "split_seed"])[column].mean().unstack("split_seed"))
+        axes.plot(by_split.index, by_split.to_numpy(), color=GREY, linewidth=0.8, alpha=0.7)
+        axes.plot(by_split.index, by_split.mean(axis=1), "o-", color=BLUE, linewidth=2, label="mean")
+        axes.set(xlabel=AXES[setting], ylabel=shown[column], xticks=by_split.index)
+        if column == "minutes":
+            axes.set_ylim(0)
+    for number, (method, own) in enumerate(others.groupby("method", sort=False)):
+        left.axhline(own["test_rmse"].mean(), color=("black", ORANGE)[number % 2], linestyle="--", label=str(method))
+    splits = by_split.columns
+    figure.suptitle(f"{len(splits)} splits (thin lines)" if len(splits) > 1 else f"split {splits[0]}", fontsize=10)
+    left.legend(frameon=False, fontsize=8)
+    return figure
 
 
-def check_picture(path: Path) -> None:
-    """Raise a ValueError, before the work, unless a figure can be written to the path that --out names."""
-    if path.suffix not in (".png", ".svg", ".pdf"):
-        raise ValueError(f"--out must end in .png, .svg or .pdf, got {path}")
-    if path.is_dir():
-        raise ValueError(f"--out is a folder: {path}")
-
-
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure; returns its path. In place of PNG, it is written in the format of matplotlib's `savefig.format`."""
-    if path.suffix == ".png":
-        path = path.with_suffix("." + matplotlib.rcParams["savefig.format"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)  # same input, same bytes
-    return path
+def _complete(by_split: pd.DataFrame) -> pd.DataFrame:
+    """Only splits that have every value, if there are any: a mean over other splits at every value would mislead."""
+    complete = by_split.dropna(axis="columns")
+    return complete if len(complete.columns) else by_split

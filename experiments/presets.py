@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
+
+from pydantic import PositiveInt, TypeAdapter, ValidationError
 
 from experiments.own_table import OwnTable
 from mixrl import MaskRegressionConfig, ReinforceVariantConfig
 from mixrl_env import ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.augmentation import Rule
-from mixrl_env.mixing import MixRatio
 from mixrl_env.neighbors import DEFAULT_OPTIONS, check_options
 from mixrl_env.observation import DEFAULT_PARTS
 from mixrl_env.registration import PAPER_SETTINGS
 from mixrl_env.regressor import Schedule
 
+EnvId = Literal["MixRL-v0", "MixRL-NO2-v0", "MixRL-Synthetic-v0", "MixRL-Product-v0"]
 AgentName = Literal["reinforce", "mask_regression", "none"]
 PlanKind = Literal["most_probable", "sampled"]
 _AGENT_SETTINGS = ("reinforce", "mask_regression")
 _ENV_IDS = {settings["data"]: env_id for env_id, settings in PAPER_SETTINGS.items()}
-_CHOICES = {"agent": get_args(AgentName), "plan": get_args(PlanKind), "rule": get_args(Rule)}
 
 SMALL_REGRESSOR = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=5000)
 """For named tables that are not the paper's: fast enough to be trained to the end."""
@@ -50,9 +52,6 @@ class Settings:
         agent: "reinforce", or "mask_regression", ours; "none" gives every row and option the same probability.
         reinforce: settings of Algorithm 1.
         mask_regression: settings of the regression on masks.
-        folds: random partitions of training and validation rows that rewards rotate through, the budget shared among them; 1
-            is the split itself. For mask_regression.
-        held_back: share of the validation rows that rewards do not see; the choice of the plan sees all.
         plan: "most_probable" options of every row, as in the paper; "sampled" draws one plan from the policy for each final
             regressor.
         thresholds: how many thresholds T to try between everything and nothing.
@@ -68,69 +67,39 @@ class Settings:
     """
 
     dataset: str = "no2"
-    env_id: str = "MixRL-NO2-v0"
+    env_id: EnvId = "MixRL-NO2-v0"
     mixrl_name: str = "MixRL"
-    lam: MixRatio = 0.5
-    train_rows: int | None = None
-    val_rows: int | None = None
+    lam: Any = 0.5
+    train_rows: PositiveInt | None = None
+    val_rows: PositiveInt | None = None
     options: tuple[tuple[str, int], ...] | None = None
     observe: tuple[str, ...] = DEFAULT_PARTS
     schedule: Schedule = "annealed"
     pretrained: float | bool | None = None
-    step_budget: int | None = None
+    step_budget: PositiveInt | None = None
     regressor: RegressorConfig | None = None
     standardize_labels: bool = True
-    num_envs: int = 1
-    trainings: int = 5000
+    num_envs: PositiveInt = 1
+    trainings: PositiveInt = 5000
     agent: AgentName = "reinforce"
     reinforce: ReinforceVariantConfig = field(default_factory=ReinforceVariantConfig)
     mask_regression: MaskRegressionConfig = field(default_factory=MaskRegressionConfig)
-    folds: int = 1
-    held_back: float = 0.0
     plan: PlanKind = "most_probable"
-    thresholds: int = 10
+    thresholds: PositiveInt = 10
     rule: Rule = "lowest"
-    tuning_repeats: int = 2
-    knn_repeats: int = 2
-    knn_trials: int | None = None
-    final_trainings: int = 5
+    tuning_repeats: PositiveInt = 2
+    knn_repeats: PositiveInt = 2
+    knn_trials: PositiveInt | None = None
+    final_trainings: PositiveInt = 5
     table: OwnTable | None = None
 
     def __post_init__(self) -> None:
-        for name, known in _CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name in ("num_envs", "trainings", "folds", "thresholds", "tuning_repeats", "knn_repeats", "final_trainings"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        for name in ("train_rows", "val_rows", "knn_trials"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be left out or a whole number of at least 1, got {value!r}")
-        if not isinstance(self.held_back, int | float) or not 0 <= self.held_back < 1:
-            raise ValueError(f"held_back must lie in [0, 1), got {self.held_back!r}")
-        if self.env_id not in ("MixRL-v0", *PAPER_SETTINGS):
-            raise ValueError(f"env_id must be one of MixRL-v0, {', '.join(PAPER_SETTINGS)}, got {self.env_id!r}")
-        for name, kind in (
-            ("reinforce", ReinforceVariantConfig),
-            ("mask_regression", MaskRegressionConfig),
-            ("mixrl_name", str),
-        ):
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(
-                    f"{name} must be a {'text' if kind is str else 'table of settings'}, got {getattr(self, name)!r}"
-                )
         # What depends on the data besides, such as the largest k, is checked where the data are.
         ProblemConfig.from_settings(
             {name: value for name, value in self.env_settings().items() if name not in ("data", "options")}
         )
         if self.options is not None:
             check_options(self.options, sys.maxsize)
-        if self.folds > 1 and self.agent != "mask_regression":
-            raise ValueError("folds > 1 needs agent = 'mask_regression', which can learn on one environment after the other")
-        if not isinstance(self.table, OwnTable | None):
-            raise ValueError("table is no setting: define the table as [tables.NAME] and name it in datasets")
 
     def on(self, dataset: str, table: OwnTable | None = None) -> Settings:
         """The same settings on another dataset.
@@ -197,26 +166,40 @@ def with_changes(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     """Settings with some fields replaced; the fields of `regressor`, `reinforce` and `mask_regression` may come as a mapping.
 
     Raises:
-        ValueError: for a field that does not exist, or a value out of its range.
+        ValueError: for a field that does not exist, or a value of another type or out of its range.
     """
-    new = dict(changes)
-    for name, default in (("regressor", RegressorConfig()), ("reinforce", None), ("mask_regression", None)):
-        if isinstance(new.get(name), Mapping):
-            new[name] = _replace(getattr(settings, name) or default, new[name], f"{name}.")
-    for name in ("observe", "options"):
-        if isinstance(new.get(name), list):
-            new[name] = tuple(tuple(one) if isinstance(one, list) else one for one in new[name])
-    replaced: Settings = _replace(settings, new, "")
-    return replaced
+    before = dataclasses.asdict(dataclasses.replace(settings, regressor=settings.regressor or RegressorConfig(), table=None))
+    merged = _merged(before, changes, "")
+    if settings.regressor is None and "regressor" not in changes:
+        merged["regressor"] = None
+    try:  # as JSON, where lists stand for tuples but texts do not stand for numbers
+        changed = _ADAPTER.validate_json(json.dumps(merged), strict=True)
+    except ValidationError as error:
+        raise ValueError(one_line(error)) from error
+    return dataclasses.replace(changed, table=settings.table)
 
 
-def _replace(config: Any, changes: Mapping[str, Any], prefix: str) -> Any:
-    known = [field.name for field in dataclasses.fields(config)]
-    unknown = sorted(set(changes) - set(known))
+def _merged(before: dict[str, Any], changes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    unknown = sorted(set(changes) - set(before))
     if unknown:
-        raise ValueError(f"unknown setting {prefix}{unknown[0]}; known: {', '.join(prefix + name for name in known)}")
-    return dataclasses.replace(config, **changes)
+        raise ValueError(f"unknown setting {prefix}{unknown[0]}; known: {', '.join(prefix + name for name in before)}")
+    merged = dict(before)
+    for name, value in changes.items():
+        nested = isinstance(before[name], dict) and isinstance(value, Mapping)
+        merged[name] = _merged(before[name], value, f"{name}.") if nested else value
+    return merged
 
+
+def one_line(error: ValidationError) -> str:
+    """The first thing that is wrong, such as "splits.0: Input should be greater than or equal to 0, got -1"."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    value = "" if first["type"] in ("value_error", "missing") else f", got {first['input']!r}"
+    return f"{place + ': ' if place else ''}{message}{value}"
+
+
+_ADAPTER = TypeAdapter(Settings)
 
 PRESETS: dict[str, Settings] = {
     # REINFORCE with annealed rewards and m masks an update; tuned on splits 20 to 29 (reinforce-tuning.toml).

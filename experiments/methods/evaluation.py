@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.methods.base import Augmented
 from mixrl_env import MixingProblem
 from mixrl_env.metrics import r2, rmse
+from mixrl_env.regressor import TrainingSet
 from mixrl_env.streams import stream
 
 
@@ -29,7 +30,7 @@ class FinalScore:
     test_rmse_averaged: float
 
 
-def final_scores(problem: MixingProblem, augmented: Augmented, split_seed: int, repeats: int) -> list[FinalScore]:
+def final_scores(problem: MixingProblem, train_sets: Sequence[TrainingSet], split_seed: int, repeats: int) -> list[FinalScore]:
     """Train regressors from scratch to the early stop on augmented sets and score them on the test rows (Sec. 4).
 
     Training r takes set r (modulo their number) and draws the same initial weights for every method on a split, so that
@@ -42,7 +43,7 @@ def final_scores(problem: MixingProblem, augmented: Augmented, split_seed: int, 
     if data.x_test is None or data.y_test is None:
         raise ValueError(f"{data.name} has no test rows to judge the final regressors on")
     rngs = [stream(split_seed, "final trainings", repeat) for repeat in range(repeats)]
-    sets = [augmented.sets[repeat % len(augmented.sets)] for repeat in range(repeats)]
+    sets = [train_sets[repeat % len(train_sets)] for repeat in range(repeats)]
     fitted = problem.fit(sets, rngs)
     predictions = fitted.predict(data.standardize_x(data.x_test))
     averaged = rmse(data.y_val, fitted.predict(problem.x_val).mean(axis=0)), rmse(data.y_test, predictions.mean(axis=0))

@@ -1,66 +1,48 @@
-"""Tables from stored results: the paper's figures beside ours, paired differences, and whether REINFORCE learned."""
+"""Tables of a comparison: the paper's figures beside ours, paired differences, and whether REINFORCE learned."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
 from scipy import stats
 
-from experiments.across import across_tables
-from experiments.failures import TLE, methods_beyond_time
 from experiments.methods import REFERENCES
-from experiments.paper import PUBLISHED
-from experiments.results import cell_folder, read_results, read_stored, stored_table
-from experiments.statistics import BASELINE, Difference, bootstrap_interval, paired_difference
+from experiments.presets import MASK_REGRESSION
+from experiments.published import PUBLISHED
+from experiments.runner.store import Record, Results
+from experiments.show.statistics import BASELINE, Difference, bootstrap_interval, paired_difference
+from experiments.show.tables import Titled
 
+TLE = "TLE"
+"""The paper's word for a method that took longer than the time limit."""
+MAIN = ("MixRL", MASK_REGRESSION)
 _LEARNING_SHARE = 10  # the first and the last tenth of a run's updates are compared
 
 
-def study_tables(folder: Path, splits: Sequence[int] = ()) -> list[tuple[str, pd.DataFrame]]:
-    """Every table of a study, with its title.
-
-    Args:
-        folder: of the study.
-        splits: only these; all if empty.
-
-    Raises:
-        ValueError: if the folder holds no results, or none of these splits.
-    """
-    tables = []
-    stored = read_results(folder)
-    if splits:
-        stored = stored[stored["split_seed"].isin(splits)]
-        if stored.empty:
-            raise ValueError(f"{folder} holds none of the splits {', '.join(map(str, splits))}")
-    if stored["dataset"].nunique() > 1:
-        tables += across_tables(stored)
-    for dataset, results in stored.groupby("dataset", sort=False):
+def comparison_tables(results: Results) -> list[Titled]:
+    """Every table of a comparison, with its title; those of all datasets first, empty ones left out."""
+    rows = results.rows
+    tables = across_tables(rows) if rows["dataset"].nunique() > 1 else []
+    for dataset, own in rows.groupby("dataset", sort=False):
+        of_dataset = results.where(dataset=dataset)
+        stopped = [str(record.labels["method"]) for record in of_dataset.failed if (record.failure or {})["kind"] == TLE]
+        beyond_time = [method for method in dict.fromkeys(stopped) if method not in set(own["method"])]
+        paper = " (Tables 2 to 6)" if dataset in PUBLISHED else ""
         tables += [
-            (
-                f"{dataset}: accuracy, {_which(results)}{' (Tables 2 to 6)' if dataset in PUBLISHED else ''}",
-                accuracy_table(results, methods_beyond_time(folder, str(dataset), list(results["method"].unique()))),
-            ),
-            (f"{dataset}: RMSE differences, paired by split, 95% intervals; negative is better", difference_table(results)),
-            (f"{dataset}: the same, averaged predictions on both sides", difference_table(results, averaged=True)),
-            (
-                f"{dataset}: validation MSE of sampled masks, first and last tenth of learning",
-                learning_table(folder, results),
-            ),
-            (f"{dataset}: averaged predictions, differences to the first variant", variants_table(results)),
+            (f"{dataset}: accuracy, {_which(of_dataset)}{paper}", accuracy_table(own, beyond_time)),
+            (f"{dataset}: RMSE differences, paired by split, 95% intervals; negative is better", difference_table(own)),
+            (f"{dataset}: the same, averaged predictions on both sides", difference_table(own, averaged=True)),
+            (f"{dataset}: validation MSE of sampled masks, first and last tenth of learning", learning_table(of_dataset)),
+            (f"{dataset}: averaged predictions, differences to the first variant", variants_table(own)),
         ]
     return [(title, table) for title, table in tables if len(table)]
 
 
-def _which(results: pd.DataFrame) -> str:
+def _which(results: Results) -> str:
     """The splits of one dataset in words: where a table of the user's own gives its split, seeds are no splits."""
-    seeds, own = results["split_seed"].unique(), stored_table(results)
+    seeds, own = results.rows["split_seed"].unique(), results.records[0].settings.get("table")
     if own is not None and own["split"]:
         return "the given split" + (f", {len(seeds)} seeds" if len(seeds) > 1 else "")
     return f"split {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} splits"
@@ -84,7 +66,7 @@ def accuracy_table(results: pd.DataFrame, beyond_time: Sequence[str] = ()) -> pd
     rows: list[dict[str, object]] = []
     for method, ours in results.groupby("method", sort=False):
         published = PUBLISHED.get(ours["dataset"].iloc[0], {}).get(str(method))
-        if json.loads(ours["settings"].iloc[0]).get("agent") == "mask_regression":
+        if ours["agent"].iloc[0] == "mask_regression":
             published = None
         minutes = ours.drop_duplicates("split_seed")["seconds"].median() / 60
         rows.append(
@@ -168,16 +150,16 @@ def _differences(pairs: Iterable[tuple[str, pd.DataFrame, pd.DataFrame]]) -> pd.
     return pd.DataFrame(rows).fillna("")
 
 
-def learning_table(folder: Path, results: pd.DataFrame) -> pd.DataFrame:
+def learning_table(results: Results) -> pd.DataFrame:
     """Mean validation MSE of the sampled masks in the first and the last tenth of REINFORCE's updates, split by split.
 
     A split's interval is Welch's, over updates; the last row is the paired difference over splits.
+
+    Args:
+        results: of one dataset.
     """
     starts, ends, rows = [], [], []
-    for split in results["split_seed"].unique():
-        curve = read_curve(folder, results["dataset"].iloc[0], split)
-        if curve is None:
-            continue
+    for split, curve in learning_curves(results).items():
         part = max(1, len(curve) // _LEARNING_SHARE)
         first, last = curve["env/val_loss"].iloc[:part], curve["env/val_loss"].iloc[-part:]
         starts.append(float(first.mean()))
@@ -193,41 +175,100 @@ def learning_table(folder: Path, results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Split", "MSE at start", "MSE at end", "Difference"])
 
 
-def read_curve(folder: Path, dataset: str, split_seed: int) -> pd.DataFrame | None:
-    """The learning curve of REINFORCE on a split, or None if there is none: a regression on masks learns at the very end."""
-    path = cell_folder(folder, dataset, split_seed) / "progress.csv"
-    curve = read_stored(path) if path.exists() else pd.DataFrame()
-    return curve if "policy/entropy" in curve else None
+def learning_curves(results: Results) -> dict[int, pd.DataFrame]:
+    """The learning curve of REINFORCE by split: of the only MixRL, or of the one that is called so.
+
+    A regression on masks has no curve: it learns at the very end.
+    """
+    curves = {}
+    for record in mixrl_records(results):
+        path = results.file(record, "progress.csv")
+        curve = pd.read_csv(path) if path.exists() else pd.DataFrame()
+        if "policy/entropy" in curve:
+            curves[int(record.labels["split_seed"])] = curve
+    return curves
 
 
-def to_markdown(table: pd.DataFrame) -> str:
-    """A table as GitHub Markdown."""
-    lines = [table.columns.tolist(), ["---"] * len(table.columns), *table.astype(str).to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def to_rich(title: str, table: pd.DataFrame, width: int) -> Table:
-    """A table for a terminal of so many columns; where it is too wide, cells wrap between words."""
-    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
-    cells = [[str(column), *map(str, table[column])] for column in table.columns]
-    fits = sum(max(map(len, column)) + 1 for column in cells) <= width
-    for column in cells:
-        out.add_column(column[0], width=None if fits else max(map(len, " ".join(column).split())))
-    for row in zip(*(column[1:] for column in cells), strict=True):
-        out.add_row(*row)
-    return out
-
-
-def print_tables(tables: Iterable[tuple[str, pd.DataFrame]], console: Console, markdown: bool) -> None:
-    """Print titles and tables, for the terminal or as Markdown."""
-    for title, table in tables:
-        if markdown:
-            print(f"{title}\n\n{to_markdown(table)}\n")
-        else:
-            console.print(to_rich(title, table, console.width))
+def mixrl_records(results: Results) -> list[Record]:
+    """The records of a comparison's only learned method, or of those called "MixRL" or "MixRL (mask regression)"."""
+    learned = [record for record in results.records if record.labels["method"] not in REFERENCES]
+    names = {record.labels["method"] for record in learned}
+    return [record for record in learned if len(names) == 1 or record.labels["method"] in MAIN]
 
 
 def _mean_and_sd(rows: pd.DataFrame, column: str) -> str:
     by_split = rows.groupby("split_seed")[column].mean()
     spread = (by_split if len(by_split) > 1 else rows[column]).std(ddof=1)
     return f"{rows[column].mean():.4f} ± {spread:.4f}"
+
+
+# Over many datasets
+
+_SAFE = (BASELINE, "Global kNN")
+"""What somebody would have used otherwise: MixRL should not lose to the better of the two."""
+
+
+def across_tables(results: pd.DataFrame) -> list[Titled]:
+    """Titles and tables over all datasets of a study."""
+    return [
+        ("All datasets: test RMSE, mean over splits; the mean prediction of the final regressors in brackets", _means(results)),
+        ("All datasets: splits won on test rows by averaged predictions, of all pairs of methods", _wins(results)),
+        ("Does MixRL lose? Averaged predictions against the better of No Augmentation and Global kNN", never_loses(results)),
+    ]
+
+
+def _means(results: pd.DataFrame) -> pd.DataFrame:
+    """Datasets down, methods across."""
+    table = []
+    for dataset, rows in results.groupby("dataset", sort=False):
+        line: dict[str, object] = {"Dataset": dataset, "Splits": rows["split_seed"].nunique()}
+        for method, own in rows.groupby("method", sort=False):
+            line[str(method)] = f"{own['test_rmse'].mean():.4f} ({own['test_rmse_averaged'].mean():.4f})"
+        table.append(line)
+    return pd.DataFrame(table).fillna("")
+
+
+def _wins(results: pd.DataFrame) -> pd.DataFrame:
+    """How often the row's method has a lower test RMSE than the column's, over datasets and splits."""
+    wide = results.groupby(["dataset", "split_seed", "method"])["test_rmse_averaged"].mean().unstack("method")
+    methods = list(results["method"].unique())
+    table = []
+    for ours in methods:
+        line = {"Method": ours}
+        for other in methods:
+            both = wide[[ours, other]].dropna() if ours != other else pd.DataFrame()
+            line[f"beats {other}"] = f"{int((both[ours] < both[other]).sum())} of {len(both)}" if len(both) else ""
+        table.append(line)
+    return pd.DataFrame(table)
+
+
+def never_loses(results: pd.DataFrame) -> pd.DataFrame:
+    """Every MixRL against the better baseline of each dataset, beside what re-training alone does to a test RMSE.
+
+    "Noise of re-training" is the standard deviation of the test RMSE between trainings on the same rows, pooled over the splits
+    of the baseline.
+    """
+    table = []
+    for dataset, rows in results.groupby("dataset", sort=False):
+        safe = [method for method in _SAFE if method in set(rows["method"])]
+        by_method = {method: own.groupby("split_seed")["test_rmse_averaged"].mean() for method, own in rows.groupby("method")}
+        if not safe:
+            continue
+        best = min(safe, key=lambda method: float(by_method[method].mean()))
+        repeats = rows[rows["method"] == best].groupby("split_seed")["test_rmse"]
+        noise = float(np.sqrt(repeats.var(ddof=1).mean()))
+        for method in (name for name in rows["method"].unique() if name not in REFERENCES):
+            ours, reference = by_method[method].align(by_method[best], join="inner")
+            difference = paired_difference(ours.tolist(), reference.tolist())
+            within = "" if np.isnan(difference.high) else "yes" if difference.high <= noise else "no"
+            table.append(
+                {
+                    "Dataset": dataset,
+                    "Method": method,
+                    "Better baseline": best,
+                    "Difference": difference.text,
+                    "Noise of re-training": f"{noise:.4f}",
+                    "Upper bound within noise": within,
+                }
+            )
+    return pd.DataFrame(table)
