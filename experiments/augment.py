@@ -21,10 +21,11 @@ from experiments.progress import WorkProgress, say
 from experiments.transaction import roll_back, write_all
 from mixrl import MixRLSampler
 from mixrl.estimators.base import FEWEST_ROWS
-from mixrl.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING
 from mixrl.estimators.columns import too_many_categories
+from mixrl.estimators.search import LEARNED, LEARNED_HALF
 from mixrl_env.datasets.own import as_numbers, check_columns
 from mixrl_env.datasets.reading import Table, check_parquet_installed, is_parquet, read_file
+from mixrl_env.plans import EVERY_PAIR, NO_MIXING
 
 _FEW_ROWS = 20
 _MOST_NAMES = 5

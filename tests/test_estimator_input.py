@@ -14,8 +14,8 @@ from sklearn.svm import SVR
 
 from mixrl import MixRLRegressor, MixRLSampler
 from mixrl.estimators import search
-from mixrl.estimators.candidates import default_config
 from mixrl.estimators.columns import Columns
+from mixrl.estimators.search import default_config
 
 ROWS = 40
 X = np.random.default_rng(0).normal(size=(ROWS, 3))
@@ -72,7 +72,7 @@ def of_labels(row: int, value: object) -> pd.Series:
         (X, pd.DataFrame(index=range(ROWS)), "y has no columns"),
         (pd.DataFrame(index=range(ROWS)), Y, "X has no columns"),
         (pd.DataFrame(X, columns=["a", "b", "a"]), Y, "X has 2 columns called 'a': rename or drop all but one"),
-        (FRAME, Y, r"X has columns that hold no numbers, but categories: 'color' \('blue', 'red'\).* categorical='one_hot'"),
+        (FRAME, Y, r"X has columns of categories: 'color' \('blue', 'red'\).* categorical='one_hot'"),
         (FRAME.assign(color=pd.Categorical([1, 2] * 20)), Y, r"categories: 'color' \(1, 2\)"),
         (FRAME.assign(color=["1"] * 39 + ["oak"]), Y, r"X has 'oak', which is no number, in row 39 \(from 0\), column 'color'"),
         (
@@ -188,7 +188,7 @@ def test_one_hot_encoding_at_prediction() -> None:
     assert model.predict(FRAME.iloc[:1].assign(color="red")) - model.predict(FRAME.iloc[:1].assign(color="blue")) > 25
     assert (model.n_features_in_, list(model.feature_names_in_)) == (3, ["a", "color", "c"])
     with pytest.raises(
-        ValueError, match=r"X has 'green' in row 2 \(from 0\), column 'color' \(the first of 38 in 40 rows\): what"
+        ValueError, match=r"X has 'green' in row 2 \(from 0\), column 'color' \(the first of 38 in 40 rows\): the"
     ):
         model.predict(FRAME.assign(color=["red", "blue"] + ["green"] * 38))
     with pytest.raises(

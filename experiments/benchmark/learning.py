@@ -16,7 +16,7 @@ from experiments.settings import PRESETS, Settings
 from experiments.statistics import paired_difference
 from mixrl import ReinforceVariant, ReinforceVariantConfig
 from mixrl_env import MixRLVectorEnv
-from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
+from mixrl_env.plans import best_options, choose_plan, threshold_candidates
 from mixrl_env.streams import stream
 
 CHECKPOINTS = (96, 256, 512, 1024, 1536)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -16,14 +17,20 @@ from experiments.settings import Settings
 from mixrl import MaskRegression, ReinforceVariant, save_value_network
 from mixrl.base import Envs
 from mixrl_env import MixingProblem, RegressionData
-from mixrl_env.augmentation import best_options, choose_plan, sample_options, threshold_candidates
 from mixrl_env.data import FloatArray
 from mixrl_env.neighbors import NeighborOption
+from mixrl_env.plans import (
+    EVERY_PAIR,
+    NO_MIXING,
+    best_options,
+    candidate_plans,
+    choose_plan,
+    sample_options,
+    threshold_candidates,
+)
 from mixrl_env.streams import stream
 
-EVERY_PAIR = NeighborOption("all")
 _MOST_PAIRS = 200_000
-_EACH_K = (1, 2, 4, 8, 16)
 
 
 def augment(cell: Cell) -> Augmented:
@@ -35,11 +42,11 @@ def augment(cell: Cell) -> Augmented:
     """
     problem, settings = cell.problem, cell.settings
     probabilities, spent, words = learn(cell)
-    candidates = policies(cell, probabilities)
-    cell.report(spent, spent, f"trying {len(candidates)} policies")
+    candidates = candidates_of(cell, probabilities)
+    cell.report(spent, spent, f"trying {len(candidates)} plans")
     plans = list(candidates.values())
-    if "every pair" in candidates:  # no option of the agent's, but one that plans may name
-        options = tuple(dict.fromkeys((*problem.options, EVERY_PAIR)))
+    if EVERY_PAIR in candidates:  # no option of the agent's, but one that plans may name
+        options = tuple(dict.fromkeys((*problem.options, NeighborOption("all"))))
         problem = MixingProblem(problem.data, replace(problem.config, options=options))
     choice = choose_plan(problem, plans, settings.tuning_repeats, cell.split_seed, settings.rule)
 
@@ -51,33 +58,14 @@ def augment(cell: Cell) -> Augmented:
     return Augmented(choice.sets, spent + choice.trainings, f"{' + '.join(kept)}; {words}")
 
 
-def policies(cell: Cell, probabilities: FloatArray) -> dict[str, list[pd.DataFrame]]:
-    """What the validation rows may choose from, in words: the plans of each candidate.
-
-    Under the rules with a standard error the simplest comes first: mix nothing; mix every pair of rows, where they are not too
-    many; one k for all rows in both distances, as Global kNN has it; options drawn alike, of one distance or of both; then what
-    was learned: options drawn from the policy for every row, and for those above rising thresholds T.
-    """
-    settings, options = cell.settings, best_options(cell.problem, probabilities)
-    *some, nothing = threshold_candidates(options["probability"], settings.thresholds)
-    plans = sampled_plans(cell, probabilities) if settings.plan == "sampled" else [options]
-    learned = {f"T={threshold:.3f}": [plan[plan["probability"] >= threshold] for plan in plans] for threshold in some}
-    none = {"no mixing": [options[options["probability"] >= nothing]]}
-    if settings.rule == "lowest":
-        return learned | none
-    simple = dict(none)
-    n_train = len(probabilities)
-    if n_train * (n_train - 1) // 2 <= _MOST_PAIRS:
-        simple["every pair"] = [pd.DataFrame({"row": range(n_train), "space": "all", "k": 0, "probability": 1.0})]
-    for k in _EACH_K:
-        if {NeighborOption("data", k), NeighborOption("label", k)} <= set(cell.problem.options):
-            simple[f"k={k}"] = [options[options["space"] != "all"].assign(k=k)]
-    if settings.plan == "sampled":
-        alike = sampled_plans(cell, np.full_like(probabilities, 0.5))
-        if {"data", "label"} <= set(alike[0]["space"]):
-            simple |= {f"{space} alike": [plan[plan["space"] == space] for plan in alike] for space in ("data", "label")}
-        simple["all alike"] = alike
-    return simple | (learned if settings.agent != "none" else {})
+def candidates_of(cell: Cell, probabilities: FloatArray) -> dict[str, list[pd.DataFrame]]:
+    """The plans that the validation rows choose from, by name: under the rule "lowest" what was learned and no mixing."""
+    problem, settings, n_train = cell.problem, cell.settings, len(probabilities)
+    *some, _ = threshold_candidates(best_options(problem, probabilities)["probability"], settings.thresholds)
+    thresholds = {} if settings.agent == "none" and settings.rule != "lowest" else {f"T = {each:.3f}": each for each in some}
+    draw = partial(sampled_plans, cell) if settings.plan == "sampled" else None
+    plans = candidate_plans(problem, probabilities, thresholds, draw, every_pair=n_train * (n_train - 1) // 2 <= _MOST_PAIRS)
+    return {name: plans[name] for name in (*thresholds, NO_MIXING)} if settings.rule == "lowest" else plans
 
 
 def learn(cell: Cell) -> tuple[FloatArray, int, str]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from experiments.evaluation import final_scores
 from experiments.methods import Augmented, Cell
-from experiments.methods.mixrl import policies
+from experiments.methods.mixrl import candidates_of
 from experiments.results import slug
 from experiments.settings import PRESETS, Settings
 from experiments.studies import agents_shown
@@ -33,8 +33,8 @@ from mixrl import (
     SB3Config,
 )
 from mixrl_env import MixingProblem, MixRLVectorEnv
-from mixrl_env.augmentation import choose_plan
 from mixrl_env.data import FloatArray
+from mixrl_env.plans import choose_plan
 from mixrl_env.streams import stream
 
 _REINFORCE = ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out")
@@ -159,7 +159,7 @@ class _Judge:
         problem = self.problem
         augmented = Augmented([(problem.x_train, problem.data.y_train)])
         if p is not None:
-            candidates = policies(Cell(problem, settings, self.split, Path(), lambda done, total, words: None), p)
+            candidates = candidates_of(Cell(problem, settings, self.split, Path(), lambda done, total, words: None), p)
             choice = choose_plan(problem, list(candidates.values()), settings.tuning_repeats, self.split)
             augmented = Augmented(choice.sets, choice=list(candidates)[choice.kept[0]])
         scores = pd.DataFrame(final_scores(problem, augmented, self.split, settings.final_trainings)).drop(columns="seed")

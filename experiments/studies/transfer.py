@@ -23,9 +23,9 @@ from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
 from mixrl import MaskRegression, ReinforceVariant, ReinforceVariantConfig
 from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, load_dataset
-from mixrl_env.augmentation import augment, sample_options
 from mixrl_env.data import FloatArray
 from mixrl_env.observation import PARTS
+from mixrl_env.plans import apply_plan, sample_options
 from mixrl_env.streams import stream
 
 # Each sees some parts of an observation row.
@@ -166,7 +166,7 @@ class _Judge:
             for repeat in range(repeats):
                 rng = stream(self.split, "transfer plans", repeat)
                 plan = sample_options(problem, np.full(self.shape, 0.5) if p is None else p, rng)
-                sets.append(augment(problem, plan.iloc[:0] if p is None else plan, rng))
+                sets.append(apply_plan(problem, plan.iloc[:0] if p is None else plan, rng))
         rngs = [stream(self.split, "transfer trainings", repeat) for _ in policies for repeat in range(repeats)]
         fitted = problem.fit(sets, rngs)
         rows: list[Row] = [{"level": "final", "policy": name, "trainings": self.study.checkpoints[-1]} for name in policies]

@@ -19,9 +19,9 @@ from experiments.settings import MASK_REGRESSION, PRESETS, SMALL_REGRESSOR, Sett
 from experiments.statistics import paired_difference
 from experiments.studies.cells import Row
 from mixrl_env import MixingProblem, ProblemConfig, load_dataset
-from mixrl_env.augmentation import augment
 from mixrl_env.datasets.known import KNOWN
 from mixrl_env.metrics import rmse
+from mixrl_env.plans import apply_plan
 from mixrl_env.streams import stream
 
 _KS = (1, 4, 16)
@@ -65,7 +65,7 @@ class Truth:
         for group, space, k in keys:
             chosen = np.flatnonzero(groups[group]) if group in groups else np.empty(0, dtype=np.int64)
             plan = pd.DataFrame({"row": chosen, "space": space, "k": k})
-            sets.append(augment(problem, plan, stream(split, "one option")))
+            sets.append(apply_plan(problem, plan, stream(split, "one option")))
         jobs = [rows for rows in sets for _ in range(self.repeats)]
         rngs = [stream(split, "option trainings", repeat) for _ in sets for repeat in range(self.repeats)]
         data = problem.data
@@ -164,7 +164,7 @@ def _worth(stored: pd.DataFrame) -> pd.DataFrame:
     table = []
     for dataset, rows in stored.groupby("dataset", sort=False):
         none, ours = (rows[rows["what"] == name].set_index("split_seed") for name in ("No Augmentation", MASK_REGRESSION))
-        words = ours["group"].str.split(";").str[0].str.replace(r"T=[0-9.]+", "learned", regex=True)
+        words = ours["group"].str.split(";").str[0].str.replace(r"T ?= ?[0-9.]+", "learned", regex=True)
         chosen = words.value_counts()
         table.append(
             {
