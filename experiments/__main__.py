@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from experiments.augment import augment
 from experiments.benchmark.learning import read_learning
 from experiments.benchmark.plots import draw_benchmark
 from experiments.benchmark.run import Part, benchmark_tables, measure, stored_tables
@@ -33,6 +32,7 @@ from experiments.study import Study, read_study
 from experiments.sweep import Sweep, Work
 from experiments.tables import print_tables, to_markdown
 from experiments.train import train
+from mixrl.estimators.command import augment
 from mixrl_env.datasets.thin_film import materials
 
 ResultsFolder = Annotated[Path, tyro.conf.Positional]
