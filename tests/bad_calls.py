@@ -141,7 +141,7 @@ ENVIRONMENT = [
         lambda: best_options(env().problem, np.full((8, 1), math.nan)),
         ("probabilities must lie in [0, 1]", "nan"),
     ),
-    ("nothing to choose from", lambda: choose_plan(env().problem, [], 1, 0), ("there must be a candidate",)),
+    ("nothing to choose from", lambda: choose_plan(env().problem, [], 1, 0), ("at least one candidate",)),
     ("no training set", lambda: fit_regressors([], X, Y[:, None], ProblemConfig().regressor, []), ("a training set",)),
 ]
 ROWS = np.zeros((2, 9), dtype=np.float32)

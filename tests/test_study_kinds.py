@@ -271,7 +271,7 @@ def test_fidelity_tables_against_loops() -> None:
 @pytest.mark.usefixtures("tiny")
 def test_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans: list[pd.DataFrame] = []
-    monkeypatch.setattr(truth, "augment", lambda *told, real=truth.augment: plans.append(told[1]) or real(*told))
+    monkeypatch.setattr(truth, "apply_plan", lambda *told, real=truth.apply_plan: plans.append(told[1]) or real(*told))
     stored = stored_frame(Truth(datasets=("half_wiggly",), splits=(0,), repeats=1), tmp_path / "cells")
     assert (stored["dataset"] == "half_wiggly").all()
     x = load_dataset("half_wiggly", 0).x_train[:, 0]
