@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
-from experiments.augment import augment
 from experiments.benchmark.run import Benchmark, Part
 from experiments.idea import draw_idea
 from experiments.kinds import make_study, read_study
@@ -27,6 +26,7 @@ from experiments.show.figures import check_picture
 from experiments.show.tables import print_tables, to_markdown
 from experiments.studies.agents import AGENTS
 from experiments.train import train
+from mixrl.estimators.command import augment
 from mixrl_env.datasets.thin_film import materials
 
 ResultsFolder = Annotated[Path, tyro.conf.Positional]

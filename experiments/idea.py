@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from experiments.show.figures import BLUE, GREY, ORANGE, save_figure
 from mixrl import ReinforceVariant, ReinforceVariantConfig
 from mixrl_env import MixingProblem, MixRLVectorEnv, RegressionData, RegressorConfig
-from mixrl_env.augmentation import best_options, choose_plan, threshold_candidates
 from mixrl_env.data import FloatArray
 from mixrl_env.metrics import rmse
 from mixrl_env.mixing import mix
+from mixrl_env.plans import best_options, choose_plan, threshold_candidates
 from mixrl_env.regressor import TrainingSet
 from mixrl_env.streams import data_stream
 

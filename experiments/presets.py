@@ -14,9 +14,9 @@ from pydantic import PositiveInt, TypeAdapter, ValidationError
 from experiments.own_table import OwnTable
 from mixrl import MaskRegressionConfig, ReinforceVariantConfig
 from mixrl_env import ProblemConfig, RegressionData, RegressorConfig, load_dataset
-from mixrl_env.augmentation import Rule
 from mixrl_env.neighbors import DEFAULT_OPTIONS, check_options
 from mixrl_env.observation import DEFAULT_PARTS
+from mixrl_env.plans import Rule
 from mixrl_env.registration import PAPER_SETTINGS
 from mixrl_env.regressor import Schedule
 
@@ -55,7 +55,7 @@ class Settings:
         plan: "most_probable" options of every row, as in the paper; "sampled" draws one plan from the policy for each final
             regressor.
         thresholds: how many thresholds T to try between everything and nothing.
-        rule: how the threshold is chosen; see `mixrl_env.augmentation.choose_sets`.
+        rule: how the threshold is chosen; see `mixrl_env.plans.choose_sets`.
         tuning_repeats: trainings for every threshold T.
         knn_repeats: trainings for every k of Global kNN, and for every candidate of its peers.
         knn_trials: how many k Bayesian optimisation tries for Global kNN; None tries every k of N.

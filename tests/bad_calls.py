@@ -33,7 +33,7 @@ from mixrl import (
     ValueNetwork,
 )
 from mixrl_env import MixingProblem, MixRLEnv, MixRLVectorEnv, ProblemConfig, RegressionData, fit_regressors, load_dataset
-from mixrl_env.augmentation import augment, best_options, choose_plan
+from mixrl_env.plans import apply_plan, best_options, choose_plan
 from tests.toy import ToyVectorEnv
 
 
@@ -78,7 +78,7 @@ def steps(actions: Any) -> None:
 
 
 def augment_by(**plan: Any) -> None:
-    augment(env().problem, pd.DataFrame({"row": [0], "space": ["data"], "k": [1]} | plan), RNG)
+    apply_plan(env().problem, pd.DataFrame({"row": [0], "space": ["data"], "k": [1]} | plan), RNG)
 
 
 def with_value(array: Any, value: float) -> Any:
@@ -133,7 +133,7 @@ ENVIRONMENT = [
     ("one training row", lambda: data(x_train=X[:1], y_train=Y[:1]), ("at least 2 training rows, got 1",)),
     ("two sizes", lambda: RegressionData.from_table(X, Y, sizes=(4, 4), split_seed=0), ("sizes must be three",)),  # type: ignore[arg-type]
     ("half a row", lambda: data().first_rows(2.5), ("cannot take 2.5 train rows",)),  # type: ignore[arg-type]
-    ("plan without space", lambda: augment(env().problem, pd.DataFrame({"row": [0], "k": [1]}), RNG), ("lacks", "space")),
+    ("plan without space", lambda: apply_plan(env().problem, pd.DataFrame({"row": [0], "k": [1]}), RNG), ("lacks", "space")),
     ("plan with a row before the first", lambda: augment_by(row=[-1]), ("row -1", "from 0 to 7")),
     ("plan with an unknown k", lambda: augment_by(k=[9]), ("option ('data', 9)",)),
     (
@@ -141,7 +141,7 @@ ENVIRONMENT = [
         lambda: best_options(env().problem, np.full((8, 1), math.nan)),
         ("probabilities must lie in [0, 1]", "nan"),
     ),
-    ("nothing to choose from", lambda: choose_plan(env().problem, [], 1, 0), ("there must be a candidate",)),
+    ("nothing to choose from", lambda: choose_plan(env().problem, [], 1, 0), ("at least one candidate",)),
     ("no training set", lambda: fit_regressors([], X, Y[:, None], ProblemConfig().regressor, []), ("a training set",)),
 ]
 ROWS = np.zeros((2, 9), dtype=np.float32)

@@ -35,17 +35,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """The verb augment; what it prints. Ways to mix are judged by a tree, which gains much by them on a plane."""
+    """`mixrl augment`, which returns what it prints. Plans are judged by a tree, which gains much by mixing on a plane."""
     from sklearn.tree import DecisionTreeRegressor
 
-    from experiments.__main__ import main
-    from tests.test_augment import tell
+    from mixrl.estimators.command import main
+    from tests.test_command import judge_by
 
     del folder
-    tell(monkeypatch, DecisionTreeRegressor(random_state=0))
+    judge_by(monkeypatch, DecisionTreeRegressor(random_state=0))
 
     def command(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["python -m experiments", "augment", *arguments])
+        monkeypatch.setattr(sys, "argv", ["mixrl", "augment", *arguments])
         main()
         return capsys.readouterr().out
 

@@ -24,8 +24,9 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from mixrl import MixRLRegressor, MixRLSampler
 from mixrl.estimators import base, search
-from mixrl.estimators.candidates import EVERY_PAIR, LEARNED, LEARNED_HALF, NO_MIXING, default_config
+from mixrl.estimators.search import LEARNED, LEARNED_HALF, default_config
 from mixrl_env import ProblemConfig
+from mixrl_env.plans import EVERY_PAIR, NO_MIXING
 
 NOT_APPLICABLE = {
     "check_array_api_input": "neighbours and networks take numpy arrays; scikit-learn runs it with SCIPY_ARRAY_API=1 only",

@@ -48,14 +48,15 @@ def files_of(*folders: str) -> set[str]:
     return {path.relative_to(ROOT).as_posix() for path in found if "__pycache__" not in path.parts}
 
 
-def test_wheel_is_the_environment_alone(built: Path) -> None:
+def test_wheel_has_the_environment_and_the_agents_as_mixrl(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     assert wheel.name == f"mixrl-{VERSION}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
-    about = f"mixrl-{VERSION}.dist-info"
-    assert names - files_of("mixrl_env") == {f"{about}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "licenses/LICENSE")}
-    assert files_of("mixrl_env") <= names
-    assert {"mixrl_env/py.typed", "mixrl_env/backends/kernel.c", "mixrl_env/datasets/no2.csv"} <= names
+    files = files_of("mixrl_env") | {name.replace("agents/", "mixrl/", 1) for name in files_of("agents")}
+    about = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+    assert names - files == {f"mixrl-{VERSION}.dist-info/{name}" for name in about}
+    assert files <= names
+    assert {"mixrl/py.typed", "mixrl_env/py.typed", "mixrl_env/backends/kernel.c", "mixrl_env/datasets/no2.csv"} <= names
 
 
 def test_sdist_has_what_building_and_testing_need(built: Path) -> None:
@@ -65,6 +66,7 @@ def test_sdist_has_what_building_and_testing_need(built: Path) -> None:
     pages, project = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}, {"LICENSE", "Makefile", "pyproject.toml"}
     needed = pages | project | {"constraints.txt", "docs/conf.py", "results/no2-default/results.csv"}
     assert needed | files_of("mixrl_env", "agents", "experiments", "tests") <= names
+    assert {name.replace("agents/", "mixrl/", 1) for name in files_of("agents")} <= names
     assert not [name for name in names if name.startswith((".git/", ".venv", "runs/", "dist/"))]
 
 
@@ -72,10 +74,10 @@ def test_sdist_has_what_building_and_testing_need(built: Path) -> None:
 
 
 def requirements() -> dict[str, Requirement]:
-    """What pyproject.toml asks of others, but for rl-baselines3-zoo, which is no part of the environment that tests run in."""
+    """The requirements of pyproject.toml; without rl-baselines3-zoo, which the tests do not use."""
     project = PYPROJECT["project"]
-    told = [*project["dependencies"], *(line for lines in project["optional-dependencies"].values() for line in lines)]
-    return {canonicalize_name(own.name): own for own in map(Requirement, told) if own.name not in ("mixrl", "rl_zoo3")}
+    asked = [*project["dependencies"], *(line for lines in project["optional-dependencies"].values() for line in lines)]
+    return {canonicalize_name(own.name): own for own in map(Requirement, asked) if own.name not in ("mixrl", "rl_zoo3")}
 
 
 def pins(file: str) -> dict[str, Version]:

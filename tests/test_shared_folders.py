@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from threading import Barrier
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.claims import claim_files
 from experiments.comparison import Comparison, compute_method
 from experiments.engines import Failure, Outcome, Task
 from experiments.failures import forget_failure, read_failures, record_failure
@@ -21,44 +17,8 @@ from experiments.results import read_results, write_bytes
 from experiments.studies.kinds import SETTINGS_FILE, as_toml, keep_settings, read_toml
 from experiments.study import Study, read_study
 from tests.cells import fail
-from tests.test_augment import OUTPUTS, Run, mixed_rows, names, plane
-from tests.test_experiments import ROOT
+from tests.test_command import names
 from tests.test_sweep import SMOKE, write
-
-# The verb augment
-
-
-def test_a_table_that_is_being_made_is_refused_at_once(folder: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    plane().to_csv("t.csv", index=False)
-    with claim_files(Path("t-augmented.csv")):
-        for out in ([], ["--out", str(folder / "t-augmented.parquet")], ["--overwrite"]):  # whose plan has the same name
-            with pytest.raises(SystemExit) as ended:
-                run("t.csv", "--target", "y", "--budget", "None", *out)
-            assert ended.value.code == 2
-            assert "is being made by another process: wait until it is done, or give another --out" in capsys.readouterr().err
-        assert names(folder) == {"t.csv", ".t-augmented.lock"}
-    assert names(folder) == {"t.csv"}
-    run("t.csv", "--target", "y", "--budget", "None")
-    assert names(folder) == {"t.csv", *OUTPUTS}
-
-
-def test_two_at_once_make_one_table(folder: Path) -> None:
-    """Whichever is first; the other is refused, and table and plan belong to each other."""
-    plane(12).to_csv("t.csv", index=False)
-    command = [sys.executable, "-m", "experiments", "augment", str(folder / "t.csv"), "--target", "y", "--budget", "0.01"]
-    both = [
-        subprocess.Popen([*command, "--seed", seed], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-        for seed in "01"
-    ]
-    ended = [(*process.communicate(timeout=120), process.returncode) for process in both]
-    (_, _, fine), (_, error, refused) = sorted(ended, key=lambda end: end[2])
-    assert (fine, refused) == (0, 2), ended
-    assert error.startswith("error: ")
-    assert "is being made by another process" in error or "there is already" in error
-    assert names(folder) == {"t.csv", *OUTPUTS}
-    made, plan = pd.read_csv(folder / "t-augmented.csv")[12:], pd.read_csv(folder / "t-augmented-plan.csv")
-    assert len(np.unique(np.round(made.to_numpy(), 8), axis=0)) == len(mixed_rows(plane(12), ["y"], plan))
-
 
 # Results folders
 

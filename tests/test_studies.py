@@ -127,7 +127,7 @@ def test_shipped_files_are_studies_that_can_start(path: Path) -> None:
         ProblemConfig.from_settings(own)  # an environment would take them
         assert settings.agent in ("reinforce", "mask_regression", "none")
         assert settings.plan in ("most_probable", "sampled")
-        assert settings.rule in ("lowest", "one_standard_error", "average")
+        assert settings.rule in ("lowest", "average", "beats_no_mixing")
         assert settings.folds == 1 or settings.agent == "mask_regression"
 
 
@@ -363,7 +363,7 @@ trainings = 12
 folds = 2
 held_back = 0.5
 plan = "sampled"
-rule = "one_standard_error"
+rule = "average"
 """
 )
 

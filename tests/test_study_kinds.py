@@ -271,7 +271,7 @@ def test_fidelity_tables_against_loops() -> None:
 @pytest.mark.usefixtures("tiny")
 def test_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plans: list[pd.DataFrame] = []
-    monkeypatch.setattr(truth, "augment", lambda *told, real=truth.augment: plans.append(told[1]) or real(*told))
+    monkeypatch.setattr(truth, "apply_plan", lambda *told, real=truth.apply_plan: plans.append(told[1]) or real(*told))
     stored = stored_frame(Truth(datasets=("half_wiggly",), splits=(0,), repeats=1), tmp_path / "cells")
     assert (stored["dataset"] == "half_wiggly").all()
     x = load_dataset("half_wiggly", 0).x_train[:, 0]
@@ -293,7 +293,7 @@ def test_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = MixingProblem(load_dataset("half_wiggly", 0), ProblemConfig(regressor=TINY))
     (tmp_path / "again").mkdir()
     augmented = mixrl.augment(Cell(problem, settings, 0, tmp_path / "again", lambda *_: None))
-    assert augmented.choice.startswith("T=")  # so there is a plan to look at
+    assert augmented.choice.startswith("T = ")  # so there is a plan to look at
     policy, plan = (pd.read_csv(tmp_path / "again" / f"{name}.csv") for name in ("policy", "plan"))
     for group, rows in members.items():
         ours = stored[(stored["what"] == "p") & (stored["group"] == group)].set_index(["space", "k"])["value"]
@@ -328,7 +328,7 @@ def truth_rows(p: Callable[[str, int], float]) -> pd.DataFrame:
                     for name in ("k <= 4", "k > 4")
                 ]
         for name in ("No Augmentation", MASK_REGRESSION):
-            words = "T=0.500; budget spent" if name == MASK_REGRESSION else np.nan
+            words = "T = 0.500; budget spent" if name == MASK_REGRESSION else np.nan
             rows.append({**shared, "what": name, "group": words, "space": np.nan, "k": 0, "value": rng.normal()})
     return pd.DataFrame([rows[index] for index in rng.permutation(len(rows))])  # however the cells come back
 

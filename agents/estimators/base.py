@@ -1,4 +1,4 @@
-"""What the sampler and the regressor share: checked input, the scale of the labels, and the search for the right mixing."""
+"""What the sampler and the regressor share: checked input, the scale of the labels, and the choice of plans."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from mixrl.estimators.candidates import EMPTY_PLAN, LEARNED, LEARNED_HALF, NO_MIXING, Mixer, default_config, with_mixed
-from mixrl.estimators.checks import as_floats, as_matrix
-from mixrl.estimators.columns import Categorical, Columns
-from mixrl.estimators.folds import deal, dealing_stream, given
-from mixrl.estimators.models import Clones, networks
-from mixrl.estimators.search import Effort, Found, Report, search
+from mixrl.estimators.columns import Categorical, Columns, as_floats, as_matrix
+from mixrl.estimators.models import Clones, deal, given, networks, with_mixed
+from mixrl.estimators.search import LEARNED, LEARNED_HALF, Effort, Found, Mixer, Report, default_config, search
 from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray, LabelScale
+from mixrl_env.plans import NO_MIXING
 from mixrl_env.streams import stream
 
 FEWEST_ROWS = 4
 _MOST_PAIRS, _FEW_PAIRS = 100_000, 20_000  # a network takes as many steps on any number of rows, other models take longer
 _TRIAL_ROWS = 1000
-_TOGETHER = 6  # ways: networks are trained side by side, other models one after the other
+_TOGETHER = 6  # plans: networks are trained side by side, other models one after the other
 
 
 class MixingEstimator(BaseEstimator):
@@ -58,7 +56,7 @@ class MixingEstimator(BaseEstimator):
         self.verbose = verbose
 
     def _search(self, X: Any, y: Any, X_val: Any, y_val: Any) -> tuple[FloatArray, FloatArray]:
-        """Check the input, find the ways to mix, set the fitted attributes; returns features and labels."""
+        """Check the input, choose plans and set the fitted attributes; returns features and labels."""
         self._check_parameters()
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val belong together: give both, or neither to hold out rows of X")
@@ -68,7 +66,7 @@ class MixingEstimator(BaseEstimator):
             scaler = StandardScaler().fit(labels)
             self._label_scale = LabelScale(scaler.mean_, scaler.scale_)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rng = dealing_stream(seed)
+        rng = stream(seed, "folds")
         if X_val is None:
             folds = deal(x, self._scale(labels), min(self.folds, len(x) - 2), rng)
         else:
@@ -83,20 +81,21 @@ class MixingEstimator(BaseEstimator):
         if self.estimator is None:
             fit, most_pairs, together = networks(self._config), _MOST_PAIRS, _TOGETHER
         else:
-            trial = self._clones().fit(x[:_TRIAL_ROWS], labels[:_TRIAL_ROWS])  # what it cannot do is an error before the work
+            trial = self._clones().fit(x[:_TRIAL_ROWS], labels[:_TRIAL_ROWS])  # fail before the search, not after it
             self._clones().predict(trial, x[:_TRIAL_ROWS], labels.shape[1])
             fit, most_pairs, together = self._clones().judging(x, labels, self._scale), _FEW_PAIRS, 2
-        told = self.verbose if callable(self.verbose) else _print if self.verbose else _say_nothing
+        report = self.verbose if callable(self.verbose) else _print if self.verbose else _say_nothing
         effort = Effort(self.trainings, self.time_budget, most_pairs, together)
-        self._found = search(folds, self._config, fit, effort, keep=self.estimator is None, seed=seed, report=told)
+        self._found = search(folds, self._config, fit, effort, keep=self.estimator is None, seed=seed, report=report)
         self._set_report(self._found)
         return x, labels
 
     def _mix(self, x: FloatArray, labels: FloatArray) -> tuple[FloatArray, FloatArray, pd.DataFrame]:
-        """All rows with the mixed rows of the best way behind them, and the plan of these."""
+        """All rows followed by the mixed rows of the best plan; and the plan."""
         way, policy = self.chosen_[0], self._found.policy
         if way == NO_MIXING:
-            return x, labels, EMPTY_PLAN.copy()
+            plan = pd.DataFrame({"row": [0], "space": ["data"], "k": [0], "probability": [0.0]}).iloc[:0]
+            return x, labels, plan
         scaled = self._scale(labels)
         mixer = Mixer(RegressionData(x, scaled, x[:1], scaled[:1]), self._config)
         plans = mixer.plans(policy if way in (LEARNED, LEARNED_HALF) else None, stream(self._seed, "plan for all rows"))
@@ -106,7 +105,7 @@ class MixingEstimator(BaseEstimator):
         return Clones(self.estimator, self._seed, np.asarray if self._columns is None else self._columns.frame)
 
     def _set_report(self, found: Found) -> None:
-        # Errors of several targets have no common unit but standard deviations.
+        # The errors of several targets are averaged in standard deviations.
         scale = float(self._label_scale.scale[0]) if len(self._label_scale.scale) == 1 else 1.0
         table = found.table
         self.report_ = table.assign(
@@ -130,7 +129,7 @@ class MixingEstimator(BaseEstimator):
         if not isinstance(self.verbose, bool) and not callable(self.verbose):
             raise ValueError(f"verbose must be True, False or a function of a share and words, got {self.verbose!r}")
         if self.estimator is not None:
-            clone(self.estimator)  # its error, if it is none, comes before the work
+            clone(self.estimator)  # raises TypeError for what is no estimator
             if not hasattr(self.estimator, "predict"):
                 raise ValueError(f"estimator must be a regressor with the methods fit and predict, got {self.estimator!r}")
 
@@ -147,7 +146,7 @@ class MixingEstimator(BaseEstimator):
         return x, labels
 
     def _numbers(self, X: Any, name: str = "X", *, reset: bool) -> FloatArray:
-        """Features as numbers, shape (n, d); reset takes their columns for those to expect from now on."""
+        """Features as numbers, shape (n, d); reset remembers their columns for later calls."""
         if isinstance(X, pd.DataFrame):
             if reset:
                 self._columns = Columns(X, self.categorical)
@@ -164,7 +163,7 @@ class MixingEstimator(BaseEstimator):
         return self._label_scale.to_standard(labels)
 
     def __sklearn_tags__(self) -> Tags:
-        """Several targets are welcome."""
+        """Several targets are supported."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.target_tags.multi_output = True

@@ -1,4 +1,4 @@
-"""What is trained on the rows and the mixed rows: our own networks, or any regressor of scikit-learn."""
+"""Folds of a table, and the models trained on their rows and mixed rows: small networks, or any scikit-learn regressor."""
 
 from __future__ import annotations
 
@@ -12,11 +12,77 @@ import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
-from mixrl.estimators.candidates import Pairs, with_mixed
-from mixrl.estimators.folds import Fold, varying
-from mixrl_env import FittedRegressors, ProblemConfig, fit_regressors
-from mixrl_env.data import FloatArray
+from mixrl_env import FittedRegressors, ProblemConfig, RegressionData, fit_regressors
+from mixrl_env.data import FloatArray, IntArray
+from mixrl_env.mixing import mix
+from mixrl_env.plans import with_mixed_rows
 from mixrl_env.regressor import TrainingSet
+
+Pairs = tuple[IntArray, IntArray]
+"""Rows i and j to mix, each of shape (p,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Training and validation rows of a table, in random order, so that the first few are a sample.
+
+    Attributes:
+        data: the rows. A column that is constant in the training rows has the same value in the validation rows, because
+            nothing can be learned from it.
+        train: indices of the training rows in the table, shape (n_train,).
+        held: indices of the validation rows, in the table or in the given validation rows, shape (n_val,).
+    """
+
+    data: RegressionData
+    train: IntArray
+    held: IntArray
+
+
+def deal(x: FloatArray, y: FloatArray, count: int, rng: np.random.Generator) -> list[Fold]:
+    """`count` folds of nearly equal size; every row is a validation row once.
+
+    Args:
+        x: features, shape (n, d).
+        y: labels, shape (n, e).
+        count: number of folds, from 2 to n - 2.
+        rng: permutes the rows.
+    """
+    order, folds = rng.permutation(len(x)), []
+    for held in np.array_split(order, count):
+        train = order[~np.isin(order, held)]
+        folds.append(Fold(_task(x[train], y[train], x[held], y[held]), train, held))
+    return folds
+
+
+def given(
+    x: FloatArray, y: FloatArray, x_val: FloatArray, y_val: FloatArray, count: int, rng: np.random.Generator
+) -> list[Fold]:
+    """`count` equal folds that train on the rows of the table, with the given validation rows."""
+    train, held = rng.permutation(len(x)), rng.permutation(len(x_val))
+    return [Fold(_task(x[train], y[train], x_val[held], y_val[held]), train, held)] * count
+
+
+def varying(x: FloatArray) -> npt.NDArray[np.bool_]:
+    """True for each column that is not constant, shape (d,)."""
+    varies: npt.NDArray[np.bool_] = (x != x[:1]).any(axis=0)
+    return varies
+
+
+def _task(x: FloatArray, y: FloatArray, x_val: FloatArray, y_val: FloatArray) -> RegressionData:
+    return RegressionData(x, y, np.where(varying(x), x_val, x[:1]), y_val)
+
+
+def with_mixed(x: FloatArray, y: FloatArray, i: IntArray, j: IntArray) -> TrainingSet:
+    """Rows followed by the midpoint of each pair, without repeated midpoints.
+
+    Args:
+        x: features, shape (n, d).
+        y: labels, shape (n, e).
+        i: first rows of the pairs, shape (p,).
+        j: second rows of the pairs, shape (p,).
+    """
+    return with_mixed_rows(x, y, *mix(x, y, i, j, 0.5))
+
 
 Predict = Callable[[FloatArray], FloatArray]
 """Labels (n, e), in the unit of the folds, of features in their own units, shape (n, d)."""
@@ -26,11 +92,11 @@ Fit = Callable[[Fold, Sequence[Pairs], Sequence[np.random.Generator]], Iterable[
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """One trained network; an object and no closure, so that estimators can be pickled.
+    """One trained network; a class, so that estimators can be pickled.
 
     Attributes:
-        scaler: of the features, fitted to its training rows.
-        varies: which columns were not constant there; it sees no others, shape (d,).
+        scaler: of the features, fitted to the training rows.
+        varies: True for each column that is not constant there; others are 0 for the network, shape (d,).
         fitted: the network.
     """
 
@@ -73,12 +139,12 @@ def networks(config: ProblemConfig) -> Fit:
 
 @dataclass(frozen=True, eq=False)
 class Clones:
-    """Clones of a regressor of scikit-learn. They are fitted to features and labels in their own units.
+    """Clones of a scikit-learn regressor, fitted to features and labels in their own units.
 
     Attributes:
-        estimator: what is cloned.
-        seed: of every random_state in it that is None.
-        as_input: makes what the user gave of an array of features: a DataFrame, or the array.
+        estimator: the regressor to clone.
+        seed: for every random_state in it that is None.
+        as_input: converts an array of features to what the user passed: a DataFrame, or an array.
     """
 
     estimator: Any
@@ -86,7 +152,7 @@ class Clones:
     as_input: Callable[[FloatArray], Any]
 
     def fit(self, x: FloatArray, labels: FloatArray) -> Any:
-        """A clone fitted to features (n, d) and labels (n, e); a single target is flat for it, as most regressors want it."""
+        """A clone fitted to features (n, d) and labels (n, e); a single target has shape (n,)."""
         own = clone(self.estimator)
         parameters = own.get_params()
         unset = [name for name in parameters if name.split("__")[-1] == "random_state" and parameters[name] is None]
@@ -97,7 +163,7 @@ class Clones:
         """Labels (n, e) by a fitted clone.
 
         Raises:
-            ValueError: if it predicts anything else.
+            ValueError: if it predicts another shape, or no numbers.
         """
         predicted = np.asarray(fitted.predict(self.as_input(x)))
         if predicted.dtype.kind not in "fiub" or predicted.reshape(len(predicted), -1).shape != (len(x), targets):
@@ -108,12 +174,12 @@ class Clones:
         return predicted.astype(np.float64).reshape(len(x), targets)
 
     def judging(self, x: FloatArray, labels: FloatArray, scale: Callable[[FloatArray], FloatArray]) -> Fit:
-        """One clone after the other, so that only one is in memory.
+        """Fits one clone after the other, so that only one is in memory.
 
         Args:
-            x: features of the table that the folds are of, shape (n, d).
-            labels: of the table, shape (n, e).
-            scale: makes labels in the unit of the folds of labels in their own.
+            x: features of the whole table, shape (n, d).
+            labels: of the whole table, shape (n, e).
+            scale: converts labels to the unit of the folds.
         """
 
         def fit(fold: Fold, pairs: Sequence[Pairs], rngs: Sequence[np.random.Generator]) -> Iterator[Predict]:

@@ -1,4 +1,4 @@
-"""A regressor that augments its own training rows, and only where that helps."""
+"""MixRLRegressor: a regressor that augments its training rows if that lowers the error on held-out rows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mixrl_env.data import FloatArray
 
 
 class MixRLRegressor(RegressorMixin, MixingEstimator):
-    """Learns what to mix, as `MixRLSampler` does, and trains the final regressor with it.
+    """Chooses what to mix, as `MixRLSampler` does, and trains the final regressor on it.
 
-    Without an estimator the prediction is the mean of small neural networks, one for each fold and chosen way to mix, each
-    stopped early on the rows that its fold holds out. With one, a clone of it is fitted to all rows and the mixed rows of the
-    best way; where its random_state is None, ours sets it.
+    Without an estimator the prediction is the mean of small neural networks, one for each fold and chosen plan, each
+    stopped early on the rows that its fold holds out. With an estimator, a clone is fitted to all rows and the mixed rows of
+    the best plan; random_state seeds it if its own is None.
 
     Args:
         estimator: any regressor of scikit-learn, or None.
@@ -27,12 +27,12 @@ class MixRLRegressor(RegressorMixin, MixingEstimator):
 
     Attributes:
         report_, chosen_, trainings_, n_features_in_, feature_names_in_: see `MixRLSampler`.
-        plan_: what was mixed for the fitted estimator; see there. None without an estimator, as every fold mixes its own rows.
+        plan_: the plan that the estimator was fitted with; see there. None without an estimator: every fold mixes its own rows.
         estimator_: the fitted clone; None without an estimator.
     """
 
     def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
-        """Find out what to mix, and train; see `MixRLSampler.fit`."""
+        """Choose what to mix, and train; see `MixRLSampler.fit`."""
         x, labels = self._search(X, y, X_val, y_val)
         self._flat = np.asarray(y).ndim == 1
         self.plan_ = self.estimator_ = None
@@ -46,7 +46,7 @@ class MixRLRegressor(RegressorMixin, MixingEstimator):
 
         Raises:
             NotFittedError: before `fit`.
-            ValueError: for other columns than those of `fit`.
+            ValueError: if the columns differ from those of `fit`.
         """
         check_is_fitted(self)
         x = self._numbers(X, reset=False)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from experiments.methods.base import Augmented, Choice, Trial
 from mixrl_env import MixingProblem
-from mixrl_env.augmentation import PlanChoice, choose_plan
 from mixrl_env.neighbors import NeighborOption
+from mixrl_env.plans import PlanChoice, choose_plan
 
 _RANGE = 2  # Bayesian optimisation looks up to this multiple of the largest k of N; the paper found k = 36 where N ends at 32
 _FIRST = 4  # random k that Bayesian optimisation starts with

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.methods.base import Augmented, Trial
-from mixrl_env.augmentation import augment as mixed_by_plan
 from mixrl_env.datasets.known import KNOWN
+from mixrl_env.plans import apply_plan
 from mixrl_env.streams import stream
 
 _K = 16
@@ -24,4 +24,4 @@ def augment(trial: Trial) -> Augmented:
         raise ValueError(f"the plan that knows the corner is one for noisy_corner, not for {data.name}")
     rows = np.flatnonzero(~KNOWN["noisy_corner"].in_first(data.x_train))
     plan = pd.concat([pd.DataFrame({"row": rows, "space": space, "k": _K}) for space in ("data", "label")])
-    return Augmented([mixed_by_plan(trial.problem, plan, stream(trial.split_seed, "known corner"))])
+    return Augmented([apply_plan(trial.problem, plan, stream(trial.split_seed, "known corner"))])

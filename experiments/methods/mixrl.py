@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import gymnasium as gym
 import numpy as np
@@ -13,14 +14,20 @@ from experiments.presets import Settings
 from mixrl import MaskRegression, ReinforceVariant
 from mixrl.value_network import network_bytes
 from mixrl_env import MixingProblem
-from mixrl_env.augmentation import best_options, choose_plan, sample_options, threshold_candidates
 from mixrl_env.data import FloatArray
 from mixrl_env.neighbors import NeighborOption
+from mixrl_env.plans import (
+    EVERY_PAIR,
+    NO_MIXING,
+    best_options,
+    candidate_plans,
+    choose_plan,
+    sample_options,
+    threshold_candidates,
+)
 from mixrl_env.streams import stream
 
-EVERY_PAIR = NeighborOption("all")
 _MOST_PAIRS = 200_000
-_EACH_K = (1, 2, 4, 8, 16)
 
 
 def augment(trial: Trial) -> Augmented:
@@ -32,48 +39,29 @@ def augment(trial: Trial) -> Augmented:
     """
     problem, settings = trial.problem, trial.settings
     learned = learn(trial)
-    candidates = policies(trial, learned.probabilities)
-    trial.report(learned.trainings, learned.trainings, f"trying {len(candidates)} policies")
+    candidates = candidates_of(trial, learned.probabilities)
+    trial.report(learned.trainings, learned.trainings, f"trying {len(candidates)} plans")
     plans = list(candidates.values())
-    if "every pair" in candidates:  # no option of the agent's, but one that plans may name
-        options = tuple(dict.fromkeys((*problem.options, EVERY_PAIR)))
+    if EVERY_PAIR in candidates:  # no option of the agent's, but one that plans may name
+        options = tuple(dict.fromkeys((*problem.options, NeighborOption("all"))))
         problem = MixingProblem(problem.data, replace(problem.config, options=options))
     choice = choose_plan(problem, plans, settings.tuning_repeats, trial.split_seed, settings.rule)
     kept = [list(candidates)[index] for index in choice.kept]
     trials = {"plan": list(candidates), "num_rows": choice.num_rows, "val_rmse": choice.val_rmse.mean(axis=1)}
-    kept_plans = [plans[index][0].assign(policy=name) for index, name in zip(choice.kept, kept, strict=True)]
+    kept_plans = [plans[index][0].assign(plan=name) for index, name in zip(choice.kept, kept, strict=True)]
     tables = learned.tables | {"candidates": pd.DataFrame(trials), "plan": pd.concat(kept_plans)}
     made = Choice(tuple(kept), agent=settings.agent, converged=learned.converged)
     return Augmented(choice.sets, learned.trainings + choice.trainings, made, tables, learned.files)
 
 
-def policies(trial: Trial, probabilities: FloatArray) -> dict[str, list[pd.DataFrame]]:
-    """What the validation rows may choose from, in words: the plans of each candidate.
-
-    Under the rules with a standard error the simplest comes first: mix nothing; mix every pair of rows, where they are not too
-    many; one k for all rows in both distances, as Global kNN has it; options drawn alike, of one distance or of both; then what
-    was learned: options drawn from the policy for every row, and for those above rising thresholds T.
-    """
-    settings, options = trial.settings, best_options(trial.problem, probabilities)
-    *some, nothing = threshold_candidates(options["probability"], settings.thresholds)
-    plans = sampled_plans(trial, probabilities) if settings.plan == "sampled" else [options]
-    learned = {f"T={threshold:.3f}": [plan[plan["probability"] >= threshold] for plan in plans] for threshold in some}
-    none = {"no mixing": [options[options["probability"] >= nothing]]}
-    if settings.rule == "lowest":
-        return learned | none
-    simple = dict(none)
-    n_train = len(probabilities)
-    if n_train * (n_train - 1) // 2 <= _MOST_PAIRS:
-        simple["every pair"] = [pd.DataFrame({"row": range(n_train), "space": "all", "k": 0, "probability": 1.0})]
-    for k in _EACH_K:
-        if {NeighborOption("data", k), NeighborOption("label", k)} <= set(trial.problem.options):
-            simple[f"k={k}"] = [options[options["space"] != "all"].assign(k=k)]
-    if settings.plan == "sampled":
-        alike = sampled_plans(trial, np.full_like(probabilities, 0.5))
-        if {"data", "label"} <= set(alike[0]["space"]):
-            simple |= {f"{space} alike": [plan[plan["space"] == space] for plan in alike] for space in ("data", "label")}
-        simple["all alike"] = alike
-    return simple | (learned if settings.agent != "none" else {})
+def candidates_of(trial: Trial, probabilities: FloatArray) -> dict[str, list[pd.DataFrame]]:
+    """The plans that the validation rows choose from, by name: under the rule "lowest" what was learned and no mixing."""
+    problem, settings, n_train = trial.problem, trial.settings, len(probabilities)
+    *some, _ = threshold_candidates(best_options(problem, probabilities)["probability"], settings.thresholds)
+    thresholds = {} if settings.agent == "none" and settings.rule != "lowest" else {f"T = {each:.3f}": each for each in some}
+    draw = partial(sampled_plans, trial) if settings.plan == "sampled" else None
+    plans = candidate_plans(problem, probabilities, thresholds, draw, every_pair=n_train * (n_train - 1) // 2 <= _MOST_PAIRS)
+    return {name: plans[name] for name in (*thresholds, NO_MIXING)} if settings.rule == "lowest" else plans
 
 
 def sampled_plans(trial: Trial, probabilities: FloatArray) -> list[pd.DataFrame]:

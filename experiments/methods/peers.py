@@ -10,9 +10,9 @@ import pandas as pd
 
 from experiments.methods.base import Augmented, Choice, Trial
 from mixrl_env import MixingProblem
-from mixrl_env.augmentation import choose_sets
 from mixrl_env.data import IntArray
 from mixrl_env.mixing import mix
+from mixrl_env.plans import choose_sets
 from mixrl_env.regressor import TrainingSet
 from mixrl_env.streams import stream
 

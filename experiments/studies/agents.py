@@ -15,7 +15,7 @@ from pydantic import PositiveInt
 
 from experiments.methods import Trial
 from experiments.methods.evaluation import final_scores
-from experiments.methods.mixrl import policies
+from experiments.methods.mixrl import candidates_of
 from experiments.presets import PRESETS, Settings
 from experiments.runner.cells import Cell, Row
 from experiments.runner.store import Results
@@ -36,8 +36,8 @@ from mixrl import (
     SB3Config,
 )
 from mixrl_env import MixingProblem, MixRLVectorEnv
-from mixrl_env.augmentation import choose_plan
 from mixrl_env.data import FloatArray
+from mixrl_env.plans import choose_plan
 from mixrl_env.streams import stream
 
 _REINFORCE = ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out")
@@ -150,7 +150,7 @@ class _Judge:
         problem = self.problem
         kept, sets = "", [(problem.x_train, problem.data.y_train)]
         if p is not None:
-            candidates = policies(Trial(problem, settings, self.split), p)
+            candidates = candidates_of(Trial(problem, settings, self.split), p)
             choice = choose_plan(problem, list(candidates.values()), settings.tuning_repeats, self.split)
             kept, sets = list(candidates)[choice.kept[0]], choice.sets
         scores = pd.DataFrame(final_scores(problem, sets, self.split, settings.final_trainings)).drop(columns="seed")

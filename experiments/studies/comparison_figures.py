@@ -58,7 +58,7 @@ def _plans(results: Results) -> dict[int, pd.DataFrame]:
         path = results.file(record, "plan.csv")
         if path.exists():
             plan = pd.read_csv(path)
-            plans[int(record.labels["split_seed"])] = plan[plan["policy"] == plan["policy"].iloc[-1]] if len(plan) else plan
+            plans[int(record.labels["split_seed"])] = plan[plan["plan"] == plan["plan"].iloc[-1]] if len(plan) else plan
     return dict(sorted(plans.items()))
 
 

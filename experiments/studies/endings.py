@@ -24,9 +24,9 @@ from experiments.show.statistics import BASELINE, paired_difference
 from experiments.show.tables import Titled
 from experiments.study import Datasets, Seeds, Study
 from mixrl_env import MixingProblem, RegressorConfig
-from mixrl_env.augmentation import augment
 from mixrl_env.env import make_problem
 from mixrl_env.metrics import rmse
+from mixrl_env.plans import apply_plan
 from mixrl_env.regressor import FittedRegressors, TrainingSet
 from mixrl_env.streams import stream
 
@@ -123,7 +123,7 @@ def _training_sets(problem: MixingProblem, split: int) -> dict[str, TrainingSet]
     return {
         BASELINE: (problem.x_train, problem.data.y_train),
         "Original Mixup": with_mixed(problem, i, j, np.full(len(i), 0.5)),
-        "Global kNN, k = 8": augment(problem, neighbors, stream(split, "mixed rows of endings")),
+        "Global kNN, k = 8": apply_plan(problem, neighbors, stream(split, "mixed rows of endings")),
     }
 
 

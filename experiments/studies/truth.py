@@ -21,9 +21,9 @@ from experiments.show.statistics import paired_difference
 from experiments.show.tables import Titled
 from experiments.study import Seeds, Study, one_of
 from mixrl_env import MixingProblem, ProblemConfig, load_dataset
-from mixrl_env.augmentation import augment
 from mixrl_env.datasets.known import KNOWN
 from mixrl_env.metrics import rmse
+from mixrl_env.plans import apply_plan
 from mixrl_env.streams import stream
 
 _KS = (1, 4, 16)
@@ -62,7 +62,7 @@ class Truth(Study):
         for group, space, k in keys:
             chosen = np.flatnonzero(groups[group]) if group in groups else np.empty(0, dtype=np.int64)
             plan = pd.DataFrame({"row": chosen, "space": space, "k": k})
-            sets.append(augment(problem, plan, stream(split, "one option")))
+            sets.append(apply_plan(problem, plan, stream(split, "one option")))
         jobs = [rows for rows in sets for _ in range(self.repeats)]
         rngs = [stream(split, "option trainings", repeat) for _ in sets for repeat in range(self.repeats)]
         data = problem.data
@@ -168,4 +168,3 @@ def _worth(stored: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(table)
-

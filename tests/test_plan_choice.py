@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData
-from mixrl_env.augmentation import Rule, augment, best_options, choose_plan, sample_options, within_one_standard_error
-from tests.test_augmentation import OPTIONS, PROBLEM, make_plan, step_problem
+from mixrl_env.plans import Rule, apply_plan, best_options, choose, choose_plan, sample_options
+from tests.test_plans import OPTIONS, PROBLEM, make_plan, step_problem
 
 SPACES = ("data", "label", "all")
 
@@ -81,7 +81,7 @@ def test_sampled_plans_look_like_those_of_the_best_options(seed: int, levels: in
     pd.testing.assert_frame_equal(plan.drop(columns="k"), best.drop(columns="k"))
     assert plan["k"].dtype == best["k"].dtype
     assert set(zip(plan["space"], plan["k"], strict=True)) <= set(OPTIONS)
-    x, _ = augment(PROBLEM, plan, np.random.default_rng(0))
+    x, _ = apply_plan(PROBLEM, plan, np.random.default_rng(0))
     assert len(x) > 12
 
 
@@ -165,16 +165,17 @@ def near_the_border(errors: list[list[float]]) -> bool:
 @given(tables_of_errors())
 def test_within_one_standard_error_against_a_loop(errors: list[list[float]]) -> None:
     assume(not near_the_border(errors))
-    assert within_one_standard_error(np.array(errors, dtype=float)) == slow_within(errors)
+    assert sorted(choose(np.array(errors, dtype=float), "average")) == slow_within(errors)
 
 
 @settings(deadline=None, derandomize=True, max_examples=120)
 @given(tables_of_errors())
 def test_the_best_itself_is_always_within(errors: list[list[float]]) -> None:
     table = np.array(errors, dtype=float)
-    within = within_one_standard_error(table)
-    assert int(np.argmin(table.mean(axis=1))) in within
-    assert within == sorted(set(within))
+    within = choose(table, "average")
+    assert int(np.argmin(table.mean(axis=1))) == within[0]
+    assert len(within) == len(set(within))
+    assert table[within].mean(axis=1).tolist() == sorted(table[within].mean(axis=1))
     assert np.isfinite(table[within]).all() or not np.isfinite(table).all(axis=1).any()
 
 
@@ -194,10 +195,10 @@ def test_the_best_itself_is_always_within(errors: list[list[float]]) -> None:
     ],
 )
 def test_known_tables_of_errors(errors: list[list[float]], within: list[int]) -> None:
-    assert within_one_standard_error(np.array(errors, dtype=float)) == within
+    assert sorted(choose(np.array(errors, dtype=float), "average")) == within
 
 
-@pytest.mark.parametrize("rule", ["one_standard_error", "average"])
+@pytest.mark.parametrize("rule", ["lowest", "average"])
 def test_a_clearly_better_later_candidate_wins_and_a_harmful_one_does_not(rule: Rule) -> None:
     problem = step_problem()
     harmful, empty = make_plan(*((row, "all", 0) for row in range(40))), make_plan()
@@ -233,7 +234,7 @@ def row_offsets(*by_row: float) -> np.ndarray:
 
 
 SOME = [[make_plan()], [make_plan((0, "data", 1))]]
-RULES: tuple[Rule, ...] = ("lowest", "one_standard_error", "average")
+RULES: tuple[Rule, ...] = ("lowest", "average")
 
 
 def kept_by(rule: Rule, candidates: list[list[pd.DataFrame]], repeats: int) -> list[int]:
@@ -243,7 +244,7 @@ def kept_by(rule: Rule, candidates: list[list[pd.DataFrame]], repeats: int) -> l
 def test_of_equal_candidates_the_first_wins_or_all_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
     with_predictions(monkeypatch, PROBLEM, [row_offsets(1, 2, 3, 4, 5, 6, 7, 8)] * 3)
     candidates = [[make_plan((0, "data", 1))]] * 3
-    assert [kept_by(rule, candidates, 1) for rule in RULES] == [[0], [0], [0, 1, 2]]
+    assert [kept_by(rule, candidates, 1) for rule in RULES] == [[0], [0, 1, 2]]
 
 
 def test_the_standard_error_is_of_the_mean_prediction_of_the_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,28 +252,28 @@ def test_the_standard_error_is_of_the_mean_prediction_of_the_repeats(monkeypatch
     either_side = [row_offsets(*[3.0] * 8), row_offsets(*[-3.0] * 8)]
     one_side = [row_offsets(*[1.0] * 8)] * 2
     with_predictions(monkeypatch, PROBLEM, one_side + either_side)
-    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[0], [1], [1]]
+    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[0], [1]]
 
 
 def test_few_rows_that_make_the_difference_leave_a_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     simple = row_offsets(1, 1, 1, 1, 1, 1, 0, 3)  # squares worse by 7/8 on average, its standard error is 1.03
     better = row_offsets(1, 1, 1, 1, 1, 1, 1, 1)
     with_predictions(monkeypatch, PROBLEM, [simple, better])
-    assert [kept_by(rule, SOME, 1) for rule in RULES] == [[1], [0], [1, 0]]  # the best first
+    assert [kept_by(rule, SOME, 1) for rule in RULES] == [[1], [1, 0]]  # the best first
     with_predictions(monkeypatch, PROBLEM, [better, simple])
-    assert [kept_by(rule, SOME, 1) for rule in RULES] == [[0], [0], [0, 1]]
+    assert [kept_by(rule, SOME, 1) for rule in RULES] == [[0], [0, 1]]
     with_predictions(monkeypatch, PROBLEM, [row_offsets(*[3.0] * 8), better])
-    assert [kept_by(rule, SOME, 1) for rule in RULES] == [[1], [1], [1]]
+    assert [kept_by(rule, SOME, 1) for rule in RULES] == [[1], [1]]
 
 
 def test_diverged_candidates_are_never_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     good, bad = row_offsets(*[0.0] * 8), row_offsets(*[5.0] * 8)
     with_predictions(monkeypatch, PROBLEM, [good, good, bad, bad], val_loss=[1.0, np.nan, 25.0, 25.0])
-    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[1], [1], [1]]
+    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[1], [1]]
     with_predictions(monkeypatch, PROBLEM, [good, good * np.nan, bad, bad], val_loss=[1.0, np.inf, 25.0, 25.0])
-    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[1], [1], [1]]
+    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[1], [1]]
     with_predictions(monkeypatch, PROBLEM, [good] * 4, val_loss=[np.inf] * 4)
-    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[0], [0], [0]]
+    assert [kept_by(rule, SOME, 2) for rule in RULES] == [[0], [0]]
 
 
 def test_a_single_validation_row_has_no_standard_error() -> None:
@@ -305,9 +306,9 @@ def test_repeats_go_round_the_plans_of_a_candidate(monkeypatch: pytest.MonkeyPat
 
 def test_plans_of_all_kept_candidates_are_dealt_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """However few regressors are trained on them, every candidate has its share; those with fewer plans begin anew."""
-    fair, bad = row_offsets(1, 2, 3, 4, 5, 6, 7, 8), row_offsets(*[20.0] * 8)
+    small, bad = row_offsets(1, 2, 3, 4, 5, 6, 7, 8), row_offsets(*[20.0] * 8)
     better = row_offsets(1, 2, 3, 4, 5, 6, 8, 6)
-    with_predictions(monkeypatch, PROBLEM, [fair, bad, better, fair])
+    with_predictions(monkeypatch, PROBLEM, [small, bad, better, small])
     one, two, three = make_plan((0, "data", 1)), make_plan((0, "label", 2)), make_plan((0, "data", 3))
     candidates = [[make_plan()], [make_plan((0, "all", 0))], [one, two, three], [three, two]]
     choice = choose_plan(PROBLEM, candidates, 1, 0, "average")

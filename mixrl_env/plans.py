@@ -1,9 +1,9 @@
-"""From learned probabilities to the augmented training set (end of Sec. 3.2)."""
+"""Plans, that is which rows to mix with how many neighbours: candidates, the choice among them, augmented sets (Sec. 3.2)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -16,10 +16,14 @@ from mixrl_env.problem import MixingProblem
 from mixrl_env.regressor import TrainingSet
 from mixrl_env.streams import stream
 
-Rule = Literal["lowest", "one_standard_error", "average"]
-"""How `choose_sets` chooses."""
+Rule = Literal["lowest", "average", "beats_no_mixing"]
+"""How `choose` chooses."""
+NO_MIXING, EVERY_PAIR, BOTH_ALIKE = "no mixing", "every pair", "both distances, k alike"
+KS = (1, 2, 4, 8, 16)
+"""The k of the candidate plans with one k for all rows."""
 
 _SMALLEST = 1e-12  # keeps odds finite
+_ROUNDING = 1e-9  # share of the squared error; models of the same function differ by less
 
 
 def best_options(problem: MixingProblem, probabilities: FloatArray) -> pd.DataFrame:
@@ -81,7 +85,7 @@ def sample_options(problem: MixingProblem, probabilities: FloatArray, rng: np.ra
     return plan
 
 
-def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def apply_plan(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
     """The training rows and, behind them, the mixed rows of a plan; mixed rows that occur twice are dropped.
 
     Args:
@@ -93,7 +97,7 @@ def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator
         Standardised features (n, d) and labels (n, e) in their own units.
 
     Raises:
-        ValueError: if the plan lacks a column, or names a row or an option that the problem has not.
+        ValueError: if the plan lacks a column, or names an unknown row or option.
     """
     index_of = {option: index for index, option in enumerate(problem.options)}
     if missing := [name for name in ("row", "space", "k") if name not in plan]:
@@ -102,7 +106,7 @@ def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator
         if row not in range(len(problem.x_train)):
             raise ValueError(f"the plan mixes row {row}, but training rows are numbered from 0 to {len(problem.x_train) - 1}")
         if (space, k) not in index_of:
-            raise ValueError(f"the plan names the option ({space!r}, {k}), which the problem has not")
+            raise ValueError(f"the plan names the unknown option ({space!r}, {k})")
     chosen = [index_of[NeighborOption(space, k)] for space, k in zip(plan["space"], plan["k"], strict=True)]
     rows = plan["row"].to_numpy(dtype=np.int64)
     x_mixed, y_mixed = problem.mix(rows, np.array(chosen, dtype=np.int64), rng)
@@ -110,25 +114,105 @@ def augment(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Generator
 
 
 def with_mixed_rows(x: FloatArray, y: FloatArray, x_mixed: FloatArray, y_mixed: FloatArray) -> TrainingSet:
-    """Features and labels of rows with the mixed ones behind them; of mixed rows that are equal the first."""
+    """Features and labels of the rows, followed by the mixed rows without repetitions."""
     first = _first_of_equal(np.concatenate([x_mixed, y_mixed], axis=1))
     return np.concatenate([x, x_mixed[first]]), np.concatenate([y, y_mixed[first]])
 
 
 def _first_of_equal(rows: FloatArray) -> IntArray:
-    """Indices of the rows that equal none before them, in order."""
+    """Indices of the first of equal rows, in order."""
     first: dict[bytes, int] = {}  # sorting rows of hundreds of columns, as np.unique does, takes five times as long
     for index, row in enumerate(rows + 0.0):  # -0.0 becomes 0.0, which it equals
         first.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), index)
     return np.fromiter(first.values(), dtype=np.int64, count=len(first))
 
 
+def candidate_plans(
+    problem: MixingProblem,
+    probabilities: FloatArray,
+    thresholds: Mapping[str, float],
+    draw: Callable[[FloatArray], list[pd.DataFrame]] | None,
+    *,
+    every_pair: bool,
+) -> dict[str, list[pd.DataFrame]]:
+    """The candidate plans by name, the simplest first.
+
+    "no mixing"; "every pair"; "k = 4": one k of `KS` for all rows in both distances, as in Global kNN; "data distance, k
+    alike": options drawn with equal probabilities; then what was learned, above each threshold.
+
+    Args:
+        problem: whose training rows and options are meant.
+        probabilities: h_theta(x, y, k) of every row and option, shape (n_train, |N|).
+        thresholds: the threshold T of each learned plan, by the name of the plan; empty if nothing was learned.
+        draw: draws plans from probabilities, with `sample_options`; called for equal probabilities, then for the learned ones.
+            None takes the most probable options, and lists no plan that is drawn with equal probabilities.
+        every_pair: whether to list mixing every row with every other.
+
+    Returns:
+        The plans of each candidate: one, or as many as `draw` returns. Their probability is as from `best_options`.
+    """
+    best = best_options(problem, probabilities)
+    plans = {NO_MIXING: [best.iloc[:0]]}
+    if every_pair:
+        rows = np.arange(len(probabilities))
+        plans[EVERY_PAIR] = [pd.DataFrame({"row": rows, "space": "all", "k": 0, "probability": 1.0})]
+    for k in KS:
+        if {NeighborOption("data", k), NeighborOption("label", k)} <= set(problem.options):
+            plans[f"k = {k}"] = [best[best["space"] != "all"].assign(k=k)]
+    if draw is not None:
+        alike = draw(np.full_like(probabilities, 0.5))
+        if {"data", "label"} <= set(best["space"]):
+            for space in ("data", "label"):
+                plans[f"{space} distance, k alike"] = [plan[plan["space"] == space] for plan in alike]
+        plans[BOTH_ALIKE] = alike
+    if thresholds:
+        learned = [best] if draw is None else draw(probabilities)
+        plans |= {name: [plan[plan["probability"] >= least] for plan in learned] for name, least in thresholds.items()}
+    return plans
+
+
+def choose(errors: FloatArray, rule: Rule) -> list[int]:
+    """The candidates that squared errors on validation rows speak for.
+
+    Args:
+        errors: squared error of every candidate on every validation row, shape (candidates, n_val). Candidate 0 is no mixing
+            under the rule "beats_no_mixing". A candidate whose mean error is not finite is not chosen.
+        rule: "lowest": the candidate with the lowest mean error, of equal ones the first. "average": all candidates whose mean
+            error exceeds the lowest by at most one standard error of the paired difference. "beats_no_mixing": the same among
+            the candidates that gain more than rounding and more than one standard error over no mixing; no mixing if there are
+            none. If no mixing is not finite, all others compete.
+
+    Returns:
+        Indices, the lowest mean error first; [0] if all are infinite.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # inf - inf, and squares of predictions that have nearly diverged
+        mean = errors.mean(axis=1)
+        mean[~np.isfinite(mean)] = np.inf
+        eligible = np.isfinite(mean)
+        if rule == "beats_no_mixing" and eligible[0]:
+            gain = errors[0] - errors
+            eligible &= gain.mean(axis=1) > standard_error(gain) + _ROUNDING * mean[0]
+        best = int(np.argmin(np.where(eligible, mean, np.inf)))
+        if rule == "lowest" or not eligible[best]:
+            return [best]
+        worse = errors - errors[best]
+        kept = np.flatnonzero(eligible & (worse.mean(axis=1) <= standard_error(worse)))
+    return [int(index) for index in sorted({best, *kept}, key=lambda index: float(mean[index]))]
+
+
+def standard_error(values: FloatArray) -> FloatArray:
+    """The standard error of the mean of each row of values, shape (n, n_val); infinite for a single value."""
+    count = values.shape[1]
+    error: FloatArray = values.std(axis=1, ddof=1) / count**0.5 if count > 1 else np.full(len(values), np.inf)
+    return error
+
+
 @dataclass(frozen=True, eq=False)
 class PlanChoice:
-    """The candidates that the validation rows speak for.
+    """The candidates chosen on the validation rows.
 
     Attributes:
-        kept: indices of the chosen candidates; one of them unless the rule is "average".
+        kept: indices of the chosen candidates; one unless the rule is "average".
         sets: augmented training sets: the first of each kept candidate, then the second of each, and so on.
         val_rmse: validation RMSE of every candidate and repeat, shape (number of candidates, repeats), label units.
         num_rows: mean rows of every candidate's augmented sets.
@@ -149,16 +233,16 @@ def choose_plan(
     seed: int,
     rule: Rule = "lowest",
 ) -> PlanChoice:
-    """The augmented sets of the plans that the validation rows speak for; see `choose_sets`.
+    """Apply the plans of every candidate, and choose among the training sets; see `choose_sets`.
 
     Args:
         problem: data, neighbours and regressor.
-        candidates: each a list of plans as from `best_options` or `sample_options`.
+        candidates: each a list of plans, such as the values of `candidate_plans`.
         repeats: trainings a candidate.
         seed: of lambda, where it is drawn, and of the trainings.
-        rule: as there.
+        rule: as in `choose_sets`.
     """
-    sets = [[augment(problem, plan, stream(seed, "plan", p)) for p, plan in enumerate(plans)] for plans in candidates]
+    sets = [[apply_plan(problem, plan, stream(seed, "plan", p)) for p, plan in enumerate(plans)] for plans in candidates]
     return choose_sets(problem, sets, repeats, seed, rule)
 
 
@@ -169,7 +253,7 @@ def choose_sets(
     seed: int,
     rule: Rule = "lowest",
 ) -> PlanChoice:
-    """Train regressors from scratch to the early stop on every candidate's sets, and choose one candidate.
+    """Train regressors from scratch to the early stop on every candidate's sets, and choose.
 
     Repeat r uses the same random numbers for every candidate, so that they are compared on equal terms.
 
@@ -178,10 +262,8 @@ def choose_sets(
         candidates: each a list of training sets; repeat r trains on set r modulo their number.
         repeats: trainings a candidate.
         seed: of the trainings.
-        rule: "lowest": the lowest mean validation loss wins, of equal ones the first. "one_standard_error": the first
-            candidate whose regressors, averaged, do not have a higher validation loss than the best averaged ones by more
-            than one standard error of the difference over the validation rows; list the simplest candidate first. "average":
-            all such candidates, the best first, because the validation rows cannot tell between them.
+        rule: see `choose`. "lowest" compares mean validation losses; the other rules compare the errors of each candidate's
+            averaged regressors, if there are at least two validation rows.
 
     Raises:
         ValueError: for another rule, or where there is nothing to choose from.
@@ -189,51 +271,32 @@ def choose_sets(
     if rule not in get_args(Rule):
         raise ValueError(f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}")
     if not candidates or not all(candidates) or repeats < 1:
-        raise ValueError("there must be a candidate or more, each with a set or more, and a training or more of each")
+        raise ValueError("at least one candidate, one set of each and one repeat are required")
     jobs = [sets[repeat % len(sets)] for sets in candidates for repeat in range(repeats)]
     rngs = [stream(seed, "choice", repeat) for _ in candidates for repeat in range(repeats)]
     y_val = problem.data.y_val
     fitted = problem.fit(jobs, rngs)
     # A diverged training never wins.
     val_loss = np.where(fitted.diverged, np.inf, fitted.val_loss).reshape(len(candidates), repeats)
-    kept = [int(np.argmin(val_loss.mean(axis=1)))]
-    if rule != "lowest" and len(y_val) > 1:
+    if rule == "lowest" or len(y_val) == 1:
+        kept = choose(val_loss, "lowest")
+    else:
         averaged = fitted.predict(problem.x_val).reshape(len(candidates), repeats, *y_val.shape).mean(axis=1)
         errors = np.square(averaged - y_val).mean(axis=2)  # (candidates, n_val)
         errors[~np.isfinite(val_loss).all(axis=1)] = np.inf
-        kept = within_one_standard_error(errors)
-        kept = kept[:1] if rule == "one_standard_error" else sorted(kept, key=lambda index: float(errors[index].mean()))
+        kept = choose(errors, rule)
     most = max(len(candidates[index]) for index in kept)
     dealt = [candidates[index][one % len(candidates[index])] for one in range(most) for index in kept]
     num_rows = [float(np.mean([len(x) for x, _ in sets])) for sets in candidates]
     return PlanChoice(kept, dealt, np.sqrt(val_loss), num_rows, len(jobs))
 
 
-def within_one_standard_error(errors: FloatArray) -> list[int]:
-    """The candidates that the validation rows cannot tell from the best one.
-
-    Args:
-        errors: squared error of every candidate on every validation row, shape (candidates, n_val), n_val >= 2. A candidate
-            with infinite errors is never among them.
-
-    Returns:
-        Indices of those whose mean error exceeds the lowest mean by at most one standard error of the paired difference, in
-        their order; the first if all are infinite.
-    """
-    best = int(np.argmin(errors.mean(axis=1)))
-    if not np.isfinite(errors[best]).all():
-        return [best]
-    finite = [index for index, error in enumerate(errors) if np.isfinite(error).all()]
-    worse = {index: errors[index] - errors[best] for index in finite}
-    return [index for index in finite if worse[index].mean() <= worse[index].std(ddof=1) / errors.shape[1] ** 0.5]
-
-
 def threshold_candidates(probabilities: pd.Series, count: int = 10) -> list[float]:
-    """Thresholds T that keep all, about nine tenths, ..., one tenth of a plan, and one above 1 that keeps nothing.
+    """Thresholds T that keep all, about nine tenths, ..., one tenth of a plan; and 1.1, which keeps nothing.
 
     Args:
         probabilities: of the rows of a plan.
-        count: how many steps from everything to nothing.
+        count: steps from everything to nothing.
     """
     if not len(probabilities):
         return [1.1]

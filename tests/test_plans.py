@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import mixrl_env.augmentation as augmentation
+import mixrl_env.plans as module
 from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData, RegressorConfig
-from mixrl_env.augmentation import augment, best_options, choose_plan, threshold_candidates
+from mixrl_env.plans import apply_plan, best_options, candidate_plans, choose_plan, sample_options, threshold_candidates
 
 OPTIONS = (("data", 1), ("label", 2), ("data", 3), ("all", 0), ("label", 1))
 REGRESSOR = RegressorConfig(
@@ -78,19 +78,19 @@ def test_best_options_checks_the_shape() -> None:
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(entries=st.lists(st.tuples(st.integers(0, 11), st.sampled_from(OPTIONS)), min_size=1, max_size=30))
-def test_augment_mixes_exactly_the_neighbours_of_a_plan(entries: list[tuple[int, tuple[str, int]]]) -> None:
+def test_apply_plan_mixes_exactly_the_neighbours_of_a_plan(entries: list[tuple[int, tuple[str, int]]]) -> None:
     plan = make_plan(*((row, *option) for row, option in entries))
-    x, y = augment(PROBLEM, plan, np.random.default_rng(0))
+    x, y = apply_plan(PROBLEM, plan, np.random.default_rng(0))
     assert np.array_equal(x[:12], PROBLEM.x_train)  # the training rows come first
     assert np.array_equal(y[:12], PROBLEM.data.y_train)
     assert list(map(tuple, np.concatenate([x, y], axis=1)[12:].tolist())) == slow_mixed_rows(PROBLEM, plan)
 
 
-def test_augment_drops_mixed_rows_that_occur_twice() -> None:
+def test_apply_plan_drops_mixed_rows_that_occur_twice() -> None:
     everything = make_plan(*((row, "all", 0) for row in range(12)))
-    x, y = augment(PROBLEM, everything, np.random.default_rng(0))
+    x, y = apply_plan(PROBLEM, everything, np.random.default_rng(0))
     assert len(x) == len(y) == 12 + 12 * 11 / 2  # at lambda 0.5 the pairs (i, j) and (j, i) coincide
-    x, _ = augment(make_problem(lam=0.25), everything, np.random.default_rng(0))
+    x, _ = apply_plan(make_problem(lam=0.25), everything, np.random.default_rng(0))
     assert len(x) == 12 + 12 * 11  # at another lambda they do not
 
 
@@ -99,18 +99,18 @@ def test_augment_drops_mixed_rows_that_occur_twice() -> None:
 def test_equal_rows_are_those_that_sorting_finds(values: list[tuple[float, float]]) -> None:
     rows = np.array(values, dtype=np.float64).reshape(-1, 2)
     expected = np.sort(np.unique(rows, axis=0, return_index=True)[1])
-    assert np.array_equal(augmentation._first_of_equal(rows), expected)
+    assert np.array_equal(module._first_of_equal(rows), expected)
 
 
-def test_augment_with_the_empty_plan() -> None:
-    x, y = augment(PROBLEM, make_plan(), np.random.default_rng(0))
+def test_apply_plan_with_the_empty_plan() -> None:
+    x, y = apply_plan(PROBLEM, make_plan(), np.random.default_rng(0))
     assert np.array_equal(x, PROBLEM.x_train)
     assert np.array_equal(y, PROBLEM.data.y_train)
 
 
-def test_augment_draws_beta_ratios_from_its_generator() -> None:
+def test_apply_plan_draws_beta_ratios_from_its_generator() -> None:
     problem, plan = make_problem(lam=("beta", 0.5)), make_plan((0, "data", 3), (1, "all", 0))
-    first, again, other = (augment(problem, plan, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
+    first, again, other = (apply_plan(problem, plan, np.random.default_rng(seed))[0] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert len(first) == len(other) == 12 + 14
     assert not np.any(first[12:] == other[12:])
@@ -130,6 +130,35 @@ def test_thresholds_go_from_everything_to_nothing(levels: int, count: int) -> No
     assert thresholds[-1] > 1  # beyond every probability, 1.0 included
     if levels == 1000:  # no ties: every share is met to a row
         np.testing.assert_allclose(kept[:-1], 50 * (1 - np.arange(count) / count), atol=1)
+
+
+def test_candidate_plans_by_name() -> None:
+    """Each against the rows that its name promises; the seed of the drawn plans is the caller's."""
+    problem = make_problem(options=[("data", 1), ("label", 1), ("data", 4), ("label", 4), ("data", 2)])
+    p = np.random.default_rng(0).uniform(size=(12, 5))
+    best, rng = best_options(problem, p), np.random.default_rng(1)
+
+    def draw(probabilities: np.ndarray) -> list[pd.DataFrame]:
+        return [sample_options(problem, probabilities, rng) for _ in range(2)]
+
+    plans = candidate_plans(problem, p, {"all": 0.0, "T = 0.9": 0.9}, draw, every_pair=True)
+    alike = [f"{spaces}, k alike" for spaces in ("data distance", "label distance", "both distances")]
+    assert list(plans) == ["no mixing", "every pair", "k = 1", "k = 4", *alike, "all", "T = 0.9"]  # k = 2 lacks labels
+    assert [len(plans[name]) for name in plans] == [1, 1, 1, 1, 2, 2, 2, 2, 2]
+    everything = make_plan(*((row, "all", 0) for row in range(12)))
+    (every_pair,), (four,) = plans["every pair"], plans["k = 4"]
+    assert len(plans["no mixing"][0]) == 0
+    pd.testing.assert_frame_equal(every_pair[["row", "space", "k"]], everything)
+    pd.testing.assert_frame_equal(four, best.assign(k=4))
+    rng = np.random.default_rng(1)
+    for drawn, name in zip((draw(np.full((12, 5), 0.5)), draw(p)), (alike[2], "all"), strict=True):
+        for one, other in zip(drawn, plans[name], strict=True):
+            pd.testing.assert_frame_equal(one, other)
+    assert all((plan["space"] == "data").all() and len(plan) == 12 for plan in plans[alike[0]])
+    assert all(len(plan) == (best["probability"] >= 0.9).sum() for plan in plans["T = 0.9"])
+    short = candidate_plans(problem, p, {"T = 0.9": 0.9}, None, every_pair=False)
+    assert list(short) == ["no mixing", "k = 1", "k = 4", "T = 0.9"]
+    pd.testing.assert_frame_equal(short["T = 0.9"][0], best[best["probability"] >= 0.9])
 
 
 def step_problem() -> MixingProblem:

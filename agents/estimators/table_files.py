@@ -1,4 +1,4 @@
-"""Augmented tables as files: the table's own rows as they were, the mixed ones behind them."""
+"""Augmented tables as CSV and Parquet files: the table's own rows unchanged, followed by the mixed rows."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from pandas.api.types import is_bool_dtype, is_float_dtype
 from mixrl.estimators.columns import Columns
 from mixrl_env.datasets.reading import Table
 
-_DIGITS = 13  # of mixed values: beyond them stands what rounding has left
+_DIGITS = 13  # of mixed values, without errors of rounding
 
 
 def numeric_columns(frame: pd.DataFrame, name: Hashable) -> list[str]:
-    """What a column becomes where it is made numbers: itself, or one column for every value if it holds no numbers."""
+    """Names of the numeric columns made of a column: the column itself, or one for every value if it holds no numbers."""
     return list(Columns(frame[[name]], "one_hot").names)
 
 
 def as_csv(table: Table, numbers: pd.DataFrame) -> bytes:
-    """A CSV file with the table's own cells as they stand in its file.
+    """A CSV file with the table's own cells unchanged.
 
-    True and False become 1 and 0 if there are mixed rows, which lie between them; so do categories, one column a value.
+    Truth values become 1 and 0 if there are mixed rows; categories become one column of 0 and 1 for every value.
 
     Args:
-        table: as it was read.
-        numbers: its rows and the mixed ones behind them, by names of `numeric_columns`.
+        table: the table as read.
+        numbers: its rows followed by the mixed rows, with the columns of `numeric_columns`.
     """
     frame, columns = table.frame, {}
     count = len(frame)
@@ -48,7 +48,7 @@ def as_parquet(table: Table, numbers: pd.DataFrame) -> bytes:
     """A Parquet file; columns of floats keep their type, others become floats if there are mixed rows.
 
     Args:
-        table: as it was read.
+        table: the table as read.
         numbers: as for `as_csv`.
     """
     frame, columns = table.frame, {}

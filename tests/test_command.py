@@ -1,4 +1,4 @@
-"""The verb augment: files against their input and the plan, and what people are told."""
+"""`mixrl augment`: files against their input and the plan, messages, and representative refusals."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from experiments import augment
-from experiments.augment_plot import draw_plan
-from experiments.progress import WorkProgress
-from mixrl import MixRLSampler
+from mixrl import MixRLSampler, files
+from mixrl.estimators import command
+from mixrl.estimators.command import draw_plan
+from mixrl.terminal import WorkProgress
 from mixrl_env import read_table
 
 Run = Callable[..., str]
 
 
-def tell(monkeypatch: pytest.MonkeyPatch, estimator: object, trainings: int = 0) -> None:
-    monkeypatch.setattr(augment, "MixRLSampler", partial(MixRLSampler, estimator, folds=2, trainings=trainings))
+def judge_by(monkeypatch: pytest.MonkeyPatch, estimator: object, trainings: int = 0) -> None:
+    monkeypatch.setattr(command, "MixRLSampler", partial(MixRLSampler, estimator, folds=2, trainings=trainings))
 
 
 def plane(rows: int = 40) -> pd.DataFrame:
@@ -82,13 +82,13 @@ def test_own_rows_first_then_those_of_the_plan(folder: Path, run: Run, targets: 
 
 
 def test_a_learned_plan_with_a_short_budget(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell(monkeypatch, DecisionTreeRegressor(random_state=0), trainings=32)
+    judge_by(monkeypatch, DecisionTreeRegressor(random_state=0), trainings=32)
     plane().to_csv("t.csv", index=False)
     monkeypatch.setattr("mixrl.estimators.search.compare", learned_wins)
     said = run("t.csv", "--target", "y", "--budget", "0.1")
     plan = pd.read_csv("t-augmented-plan.csv")
     assert plan["probability"].between(0, 1).all()
-    assert "as was learned for it" in said
+    assert "a learned number of its nearest" in said
     assert "rewards. Written:" in said
     found = pd.read_csv("t-augmented.csv").iloc[40:].to_numpy(float)
     np.testing.assert_allclose(np.unique(np.round(found, 8), axis=0), mixed_rows(plane(), ["y"], plan), atol=2e-8)
@@ -106,7 +106,7 @@ def test_gain_in_units_of_the_label(run: Run) -> None:
     tree = DecisionTreeRegressor(random_state=0)
     sampler = MixRLSampler(tree, folds=2, trainings=0, random_state=0).fit(table.drop(columns="y"), table["y"])
     report = sampler.report_.set_index("way")
-    assert all(augment._in_words(way) for way in report.index.drop("no mixing"))
+    assert all(command._in_words(way) for way in report.index.drop("no mixing"))
     way, none = report.loc[sampler.chosen_[0]], report.loc["no mixing"]
     gain = none["rmse"] - way["rmse"]
     error = way["standard_error"] / (none["rmse"] + way["rmse"])
@@ -116,7 +116,7 @@ def test_gain_in_units_of_the_label(run: Run) -> None:
 
 
 def test_the_same_files_again(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell(monkeypatch, DecisionTreeRegressor(random_state=0), trainings=32)
+    judge_by(monkeypatch, DecisionTreeRegressor(random_state=0), trainings=32)
     plane().to_csv("t.csv", index=False)
     for name in "ab":
         run("t.csv", "--target", "y", "--budget", "None", "--seed", "3", "--out", f"{name}.csv")
@@ -125,7 +125,7 @@ def test_the_same_files_again(folder: Path, run: Run, monkeypatch: pytest.Monkey
 
 
 def test_the_answer_may_be_not_to_augment(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    tell(monkeypatch, LinearRegression())
+    judge_by(monkeypatch, LinearRegression())
     table = plane().assign(flag=[True, False] * 20)
     table["y"] += 30 * np.sin(table["a"])
     table.to_csv("t.csv", index=False)
@@ -191,12 +191,12 @@ def test_parquet_without_a_reader(run: Run, capsys: pytest.CaptureFixture[str], 
         assert capsys.readouterr().err == "error: Parquet needs the package pyarrow: pip install pyarrow\n"
 
 
-# What people are told
+# Messages
 
 
 def test_few_rows_are_a_warning(run: Run) -> None:
     plane(10).to_csv("t.csv", index=False)
-    assert "warning: with fewer than 20 rows" in run("t.csv", "--target", "y", "--budget", "None")
+    assert "warning: fewer than 20 rows" in run("t.csv", "--target", "y", "--budget", "None")
 
 
 def test_progress_on_a_terminal_and_in_a_file() -> None:
@@ -216,8 +216,8 @@ def test_progress_on_a_terminal_and_in_a_file() -> None:
 def test_every_way_has_words_and_a_picture() -> None:
     labels = pd.Series(np.linspace(0, 1, 6), name="y")
     plan = pd.DataFrame({"row": [0, 1, 1], "space": ["data", "data", "label"], "k": [1, 4, 2], "probability": [0.2, 0.8, 0.5]})
-    for way in ("k = 4", *augment._WAYS):
-        assert draw_plan(plan, labels, augment._in_words(way)).axes[0].get_xlabel() == "y"
+    for way in ("k = 4", *command._WORDS):
+        assert draw_plan(plan, labels, command._in_words(way)).axes[0].get_xlabel() == "y"
     learned = draw_plan(plan, labels, "learned").axes
     assert [axes.get_title() for axes in learned[:2]] == ["nearest by features", "nearest by label"]
     assert [tick.get_text() for tick in learned[0].get_yticklabels()] == ["0", "1", "2", "4"]
@@ -227,3 +227,99 @@ def test_every_way_has_words_and_a_picture() -> None:
         (empty,) = draw_plan(without, labels, "...").axes  # with none, a notebook would show nothing
         assert not empty.axison
         assert empty.texts[0].get_text().startswith(sentence)
+
+
+# Files
+
+
+def test_files_that_exist_are_kept(folder: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    plane().to_csv("t.csv", index=False)
+    for name in OUTPUTS:
+        (folder / name).write_text("old")
+        with pytest.raises(SystemExit):
+            run("t.csv", "--target", "y", "--budget", "None")
+        assert name in (error := capsys.readouterr().err)
+        assert "--overwrite" in error
+        assert (folder / name).read_text() == "old"
+        assert names(folder) == {"t.csv", name}
+        (folder / name).unlink()
+    (folder / "t-augmented.csv").write_text("old")
+    run("t.csv", "--target", "y", "--budget", "None", "--overwrite")
+    assert (folder / "t-augmented.csv").stat().st_size > 1000
+    assert names(folder) == {"t.csv", *OUTPUTS}
+
+
+@pytest.mark.parametrize("failing", [(files, "write_through"), (Path, "replace")], ids=["write", "replace"])
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_the_old_table(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, failing: tuple[object, str]
+) -> None:
+    """The table is written last, in one go."""
+    plane().to_csv("t.csv", index=False)
+    (folder / "t-augmented.csv").write_text("old")
+    do, calls = getattr(*failing), iter(range(100))
+
+    def fail(*arguments: object) -> object:
+        if next(calls) == 2:
+            raise error
+        return do(*arguments)
+
+    monkeypatch.setattr(*failing, fail)
+    with pytest.raises(SystemExit) as ended:
+        run("t.csv", "--target", "y", "--budget", "None", "--overwrite")
+    assert ended.value.code == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert names(folder) == {"t.csv", *OUTPUTS}  # plan and picture are complete
+    assert (folder / "t-augmented.csv").read_text() == "old"
+    assert (folder / "t-augmented-plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ctrl_c_while_it_learns(
+    folder: Path, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    plane().to_csv("t.csv", index=False)
+    monkeypatch.setattr(MixRLSampler, "fit_resample", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        run("t.csv", "--target", "y")
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "interrupted, the table was not written\n"
+    assert names(folder) == {"t.csv"}
+
+
+# Refusals
+
+
+GOOD = "size,age,price\n" + "".join(f"{row},{row % 5},{3 * row}\n" for row in range(30))
+REFUSED: dict[str, tuple[str, list[str], list[str]]] = {
+    "no target": (GOOD, [], ["--target", "'size', 'age', 'price'"]),
+    "a category": (
+        GOOD.replace(",2,", ",two,").replace(",3,", ",three,").replace(",4,", ",e,").replace(",1,", ",one,"),
+        ["--target", "price"],
+        ["column 'age'", "'0' in line 2", "--one-hot"],
+    ),
+    "names": (
+        "name,price\n" + "".join(f"person {row},{row}\n" for row in range(30)),
+        ["--target", "price", "--one-hot"],
+        ["30 different values", "'person 0' in line 2"],
+    ),
+    "too few rows": ("size,price\n1,2\n2,3\n3,5\n", ["--target", "price"], ["3 rows, too few", "at least 4"]),
+    "not a number": (GOOD.replace("7,2,21", "7,inf,21"), ["--target", "price"], ["not finite", "line 9"]),
+    "no budget": (GOOD, ["--target", "price", "--budget", "0"], ["--budget", "above 0"]),
+    "folder": (GOOD, ["--target", "price", "--out", "there/o.csv"], ["there is not a writable folder"]),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_bad_input_is_one_line(folder: Path, run: Run, capsys: pytest.CaptureFixture[str], what: str) -> None:
+    text, arguments, expected = REFUSED[what]
+    (folder / "t.csv").write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        run("t.csv", *arguments)
+    out, error = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert all(words in error for words in expected), error
+    assert names(folder) == {"t.csv"}
