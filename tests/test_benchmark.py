@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +15,10 @@ from rich.console import Console
 from experiments.benchmark import learning, overhead, plain, scale, throughput
 from experiments.benchmark.learning import learning_table, read_learning
 from experiments.benchmark.plain import SIZES, Floor, sequential
-from experiments.benchmark.run import MEASUREMENTS, benchmark_tables, measure, stored_tables
+from experiments.benchmark.run import MEASUREMENTS, measure, stored_tables
 from experiments.benchmark.timing import peak_memory_mb, ratio, time_in_turn
 from experiments.claims import claim_folder
 from experiments.settings import PRESETS
-from experiments.tables import to_markdown
 from mixrl_env import RegressorConfig
 from mixrl_env.backends import forward
 from mixrl_env.regressor import initial_weights
@@ -155,13 +153,3 @@ def test_learning_is_stored_by_variant_and_split_and_not_computed_twice(
     table = learning_table(stored).set_index("Variant")
     assert table.loc["Algorithm 1", "8"] == "+0.0000"
     assert table.loc["two masks"].to_dict() == {"Splits": "1", "4": table.loc["Algorithm 1", "4"], "8": ""}
-
-
-def test_the_page_shows_what_is_stored() -> None:
-    root = Path(__file__).parent.parent
-    tables = benchmark_tables(root / "results" / "benchmark")
-    page = (root / "docs" / "performance.md").read_text()
-    blocks = re.findall(r"<!-- benchmark: (.*?) -->\n\n(.*?)\n\n<!-- /benchmark -->", page, re.DOTALL)
-    assert {name for names, _ in blocks for name in names.split(", ")} == set(tables)
-    for names, shown in blocks:
-        assert shown == "\n\n".join(f"{tables[name][0]}\n\n{to_markdown(tables[name][1])}" for name in names.split(", "))
