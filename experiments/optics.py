@@ -82,8 +82,8 @@ def bundle_indices() -> Path:
 
 def read_reference() -> dict[str, Any]:
     """What is known of the DACON table: see `about` in the file."""
-    told: dict[str, Any] = json.loads(REFERENCE.read_text())
-    return told
+    printed: dict[str, Any] = json.loads(REFERENCE.read_text())
+    return printed
 
 
 def simulate(indices: Materials, thicknesses: FloatArray, columns: list[int]) -> FloatArray:
@@ -106,11 +106,11 @@ def residuals(indices: Materials) -> dict[str, float]:
     clean = simulate(indices, grid, statistics["columns"])
     of_means = clean.mean(axis=0) - statistics["mean"]
     of_sds = np.sqrt(clean.var(axis=0) + NOISE**2 / 3) - statistics["std"]  # the variance of uniform noise
-    told = {}
+    found = {}
     for name, differences, average in (("rows", off, "RMSE"), ("means", of_means, "RMS"), ("SDs", of_sds, "RMS")):
-        told[f"{name}, {average}"] = float(np.sqrt(np.square(differences).mean()))
-        told[f"{name}, largest"] = float(np.abs(differences).max())
-    return told
+        found[f"{name}, {average}"] = float(np.sqrt(np.square(differences).mean()))
+        found[f"{name}, largest"] = float(np.abs(differences).max())
+    return found
 
 
 def residuals_table() -> pd.DataFrame:

@@ -141,14 +141,14 @@ class Settings:
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as JSON can hold them, without what is left at None and without those of agents that are not used."""
-        told = dataclasses.asdict(dataclasses.replace(self, table=None))
+        settings = dataclasses.asdict(dataclasses.replace(self, table=None))
         if self.table is not None:
-            told["table"] = self.table.as_dict()
-        used = (name for name in told if name == self.agent or name not in _AGENT_SETTINGS)
-        return {name: told[name] for name in used if told[name] is not None}
+            settings["table"] = self.table.as_dict()
+        used = (name for name in settings if name == self.agent or name not in _AGENT_SETTINGS)
+        return {name: settings[name] for name in used if settings[name] is not None}
 
     def env_settings(self) -> dict[str, Any]:
-        """What `gym.make` is told besides the environment's own settings; a table of the user's own is put in place of data."""
+        """Keywords for `gym.make`; the caller puts a table of the user's own in place of `data`."""
         own = {name: value for name in ("regressor", "options") if (value := getattr(self, name)) is not None}
         return {
             "data": self.dataset,

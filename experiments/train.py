@@ -49,7 +49,7 @@ def train(
         every: updates between two checkpoints; the last two are kept.
         resume: go on from the newest whole checkpoint in the folder, or from the start if there is none.
     """
-    learners = {name: told for name, told in AGENTS.items() if told[1] and not isinstance(told[1](0), SB3Agent)}
+    learners = {name: entry for name, entry in AGENTS.items() if entry[1] and not isinstance(entry[1](0), SB3Agent)}
     if agent not in learners:
         kept = "; PPO and the like save themselves, see docs/own_agent.md" if agent in AGENTS else ""
         raise ValueError(f"unknown agent {agent!r}; known: {', '.join(map(repr, learners))}{kept}")
@@ -72,11 +72,11 @@ def train(
             left.unlink()
         with WorkProgress(console, "learning") as progress, closing(_Curve(out)) as learner.logger:
 
-            def told(done: int, metrics: dict[str, float]) -> None:
+            def show(done: int, metrics: dict[str, float]) -> None:
                 progress.update(done / trainings, f"{done} of {trainings} trainings, reward {metrics['reward/mean']:.4f}")
 
             try:
-                learner.learn(envs, trainings, told, Checkpoints(out / "checkpoints", every, resume))
+                learner.learn(envs, trainings, show, Checkpoints(out / "checkpoints", every, resume))
             except KeyboardInterrupt:
                 print("interrupted: the same command with --resume goes on from the last checkpoint", file=sys.stderr)
                 sys.exit(130)

@@ -24,7 +24,7 @@ def time_in_turn(
     Args:
         works: what to time; each is run once before, untimed.
         rounds: how often.
-        report: told what is at work.
+        report: called with the work at hand.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):

@@ -178,7 +178,7 @@ class _Watch:
         self._started = _clocks()
 
     def __call__(self, done: int, metrics: dict[str, float]) -> None:
-        """Is told by the agent how many trainings it has spent."""
+        """Called by the agent after every update; looks at the policy at checkpoints."""
         self._done, looks = done, done * _CHECKPOINTS // self._budget
         if looks > self._looks:
             self._looks, spent, began = looks, self.spent(), _clocks()

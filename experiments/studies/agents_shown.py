@@ -63,8 +63,8 @@ def _curve_table(found: pd.DataFrame, budget: int) -> pd.DataFrame:
         for part in _SHOWN:
             reached = own[own["trainings"] <= part * budget]
             nearest = reached.iloc[-1] if len(reached) else None
-            told = "" if nearest is None else Difference(*nearest[["gain", "low", "high"]]).text
-            line[f"{part * budget:.0f} trainings"] = told
+            text = "" if nearest is None else Difference(*nearest[["gain", "low", "high"]]).text
+            line[f"{part * budget:.0f} trainings"] = text
         line["p at the end, mean ± SD"] = f"{own['mean_p'].iloc[-1]:.2f} ± {own['sd_p'].iloc[-1]:.2f}"
         table.append(line)
     return pd.DataFrame(table)
@@ -86,11 +86,11 @@ def _final_table(stored: pd.DataFrame) -> pd.DataFrame:
             "Averaged": f"{own['test_rmse_averaged'].mean():.4f}",
         }
         for reference in (NOTHING_LEARNED, ALGORITHM_1):
-            told = ""
+            text = ""
             if agent != reference and reference in by_agent:
                 ours, theirs = own["test_rmse"].align(by_agent[reference]["test_rmse"], join="inner")
-                told = paired_difference(ours.tolist(), theirs.tolist()).text
-            line[f"Test, against {reference}"] = told
+                text = paired_difference(ours.tolist(), theirs.tolist()).text
+            line[f"Test, against {reference}"] = text
         table.append(line)
     return pd.DataFrame(table)
 

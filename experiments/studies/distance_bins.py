@@ -32,7 +32,7 @@ def measure(problem: MixingProblem, bins: int, repeats: int, seed: int) -> list[
         seed: of the sampled pairs and of the trainings.
 
     Returns:
-        Rows of four kinds, told by "what". "reference", one a repeat: val_rmse and test_rmse without mixing. "bin", one for
+        Rows of four kinds, by the column "what". "reference", one a repeat: val_rmse and test_rmse without mixing. "bin", one for
         each space, bin and repeat: range and mean of the normalised distance, val_rmse and test_rmse with the bin's mixed
         rows, and of these label_error and bend; see `label_errors`. "pair": both distances of some pairs. "all pairs": the
         rank correlation of the distances.
@@ -64,10 +64,10 @@ def measure(problem: MixingProblem, bins: int, repeats: int, seed: int) -> list[
 
     unmixed = replace(fitted, weights=[weight[:repeats] for weight in fitted.weights], val_loss=fitted.val_loss[:repeats])
     rows: list[Row] = [{"what": "reference", **score} for score in scores[:repeats]]
-    for number, (told, pairs) in enumerate(sampled, start=1):
+    for number, (bin_, pairs) in enumerate(sampled, start=1):
         own = scores[number * repeats : (number + 1) * repeats]
         errors = label_errors(problem, unmixed, i[pairs], j[pairs])
-        rows += [{"what": "bin", **told, **error, **score} for error, score in zip(errors, own, strict=True)]
+        rows += [{"what": "bin", **bin_, **error, **score} for error, score in zip(errors, own, strict=True)]
     for pair in rng.choice(len(i), min(_STORED_PAIRS, len(i)), replace=False):
         rows.append({"what": "pair", **{f"{space}_distance": round(float(distances[space][pair]), 4) for space in SPACES}})
     return [*rows, {"what": "all pairs", "spearman": stats.spearmanr(distances["data"], distances["label"]).statistic}]
@@ -119,6 +119,6 @@ def _sampled_bins(
     sampled = []
     for number, members in enumerate(equal_bins(distances, bins), start=1):
         own = distances[members]
-        told: Row = {"space": space, "bin": number, "low": own.min(), "high": own.max(), "distance": own.mean()}
-        sampled.append((told, rng.choice(members, size, replace=False)))
+        bin_: Row = {"space": space, "bin": number, "low": own.min(), "high": own.max(), "distance": own.mean()}
+        sampled.append((bin_, rng.choice(members, size, replace=False)))
     return sampled

@@ -42,7 +42,7 @@ TREES: dict[str, Callable[[int], Any]] = {
     "Random forest": lambda seed: RandomForestRegressor(random_state=seed),
 }
 _FOLDS = 5
-_FARTHEST = -30  # percent; what lies beyond is told at the edge
+_FARTHEST = -30  # percent; values beyond are written at the edge
 PAIRS = (
     *((MIXRL, other) for other in (*NETWORKS, "Boosted trees")),
     *((f"{name}, {MIXRL}", name) for name in TREES),
