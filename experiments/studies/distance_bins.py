@@ -32,7 +32,7 @@ def measure(problem: MixingProblem, bins: int, repeats: int, seed: int) -> list[
         seed: of the sampled pairs and of the trainings.
 
     Returns:
-        Rows of four kinds, by the column "what". "reference", one a repeat: val_rmse and test_rmse without mixing. "bin", one for
+        Rows of four kinds, named in "what". "reference", one a repeat: val_rmse and test_rmse without mixing. "bin", one for
         each space, bin and repeat: range and mean of the normalised distance, val_rmse and test_rmse with the bin's mixed
         rows, and of these label_error and bend; see `label_errors`. "pair": both distances of some pairs. "all pairs": the
         rank correlation of the distances.
