@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 
 from experiments.__main__ import main
-from experiments.results import COLUMNS, read_results
-from experiments.settings import SMALL_REGRESSOR, Settings
-from experiments.study import Study
+from experiments.kinds import make_study
+from experiments.presets import SMALL_REGRESSOR, Settings
+from experiments.runner.store import read_results
 from mixrl import load_value_network
 from mixrl_env import RegressorConfig
 
@@ -56,29 +56,29 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_reproduce_stores_every_method_and_says_where(study: tuple[Path, str]) -> None:
     folder, printed = study
-    results = read_results(folder)
-    assert list(results.columns) == list(COLUMNS)
+    stored = read_results(folder)
+    results = stored.rows
     assert set(results["method"]) == {"No Augmentation", "Original Mixup", "Global kNN", "MixRL"}
     assert len(results) == 4 * 2 * 2  # methods x splits x final trainings
-    assert results["command"].str.contains("experiments reproduce --preset smoke").all()
-    assert results.loc[results["method"] == "MixRL", "settings"].str.contains('"num_envs": 2').all()
+    assert all("experiments reproduce --preset smoke" in record.command for record in stored.records)
+    contract = ["dataset", "method", "split_seed", "seed", "val_rmse", "test_rmse", "test_r2", "num_rows", "trainings"]
+    assert {*contract, "seconds", "preset", "version", "command"} <= set(pd.read_csv(folder / "results.csv"))
     rows = results.drop_duplicates(["method", "split_seed"]).set_index(["method", "split_seed"])
     assert rows.loc[("No Augmentation", 0), "num_rows"] == 200
     assert rows.loc[("Original Mixup", 0), "num_rows"] == 200 + 200 * 199 // 2
+    assert rows.loc[("MixRL", 0), "agent"] == "reinforce"
     for column in ("0.5165", "0.5012"):  # the paper's figures stand beside ours
         assert column in printed
     for name in ("no2_learning_curve.png", "no2_k_histogram.png", "no2_methods.png"):
         assert (folder / "figures" / name).read_bytes().startswith(b"\x89PNG")
         assert name in printed.replace("\n", "")
-    for split in (0, 3):
-        cell = folder / f"no2-split{split}"
-        assert load_value_network(cell / "value_network.safetensors").row_size == 40
-        assert len(pd.read_csv(cell / "progress.csv")) == 4  # 8 trainings, 2 an update
-        plan = pd.read_csv(cell / "plan.csv")
-        assert list(plan.columns) == ["row", "space", "k", "probability", "policy"]
-        assert plan["policy"].nunique() <= 1
+    for record in stored.where(method="MixRL").records:
+        assert record.settings["num_envs"] == 2
+        assert load_value_network(stored.file(record, "value_network.safetensors")).row_size == 40
+        assert len(pd.read_csv(stored.file(record, "progress.csv"))) == 4  # 8 trainings, 2 an update
+        plan = pd.read_csv(stored.file(record, "plan.csv"))
+        assert list(plan.columns) == ["row", "space", "k", "probability", "plan"]
         assert not plan.duplicated(["row", "space"]).any()
-        assert list(cell.glob("events.out.tfevents.*"))
 
 
 def test_reproduce_takes_any_dataset_and_raw_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +86,9 @@ def test_reproduce_takes_any_dataset_and_raw_labels(tmp_path: Path, monkeypatch:
     done = run("reproduce", "--preset", "smoke", "--dataset", "noisy_corner", "--raw-labels")
     assert done.returncode == 0, done.stderr
     results = read_results(tmp_path / "runs" / "noisy_corner-smoke-raw")
-    assert set(results["dataset"]) == {"noisy_corner"}
-    assert results["settings"].str.contains('"env_id": "MixRL-v0"').all()
-    assert results["settings"].str.contains('"standardize_labels": false').all()
+    assert set(results.rows["dataset"]) == {"noisy_corner"}
+    for record in results.records:
+        assert (record.settings["env_id"], record.settings["standardize_labels"]) == ("MixRL-v0", False)
     assert "Paper" not in done.stdout  # no figures of the paper, which has not this dataset
     assert "Tables 2 to 6" not in done.stdout
 
@@ -97,12 +97,12 @@ def test_the_environment_follows_the_dataset() -> None:
     ids = {"no2": "MixRL-NO2-v0", "synthetic": "MixRL-Synthetic-v0", "product": "MixRL-Product-v0", "tecator": "MixRL-v0"}
     for dataset, env_id in ids.items():
         for preset in ("default", "paper"):
-            study = Study.of_preset(preset, (0,), dataset)
-            assert study.datasets == (dataset,)
-            for method, settings in study.methods.items():
-                assert (settings.dataset, settings.env_id, settings.standardize_labels) == (dataset, env_id, True)
-                assert settings.regressor == (SMALL_REGRESSOR if dataset == "tecator" else None)
-                assert settings == study.settings_on(dataset, method)
+            cells = make_study({"preset": preset, "datasets": [dataset]}, "test").cells()
+            for cell in cells:
+                settings = cell.settings
+                assert (settings["dataset"], settings["env_id"], settings["standardize_labels"]) == (dataset, env_id, True)
+                sizes = settings.get("regressor", {}).get("hidden_sizes")
+                assert sizes == (SMALL_REGRESSOR.hidden_sizes if dataset == "tecator" else None)
     assert replace(Settings(), env_id="MixRL-v0").on("no2").env_id == "MixRL-v0"  # what was set stays
     assert Settings(regressor=RegressorConfig()).on("auto").regressor == RegressorConfig()
 
@@ -118,8 +118,8 @@ def test_a_second_run_computes_nothing_and_a_new_split_adds(study: tuple[Path, s
 def test_same_seed_same_results(study: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = study
     run("reproduce", "--preset", "smoke", "--splits", "3", "--out", tmp_path / "again")
-    first, again = read_results(folder), read_results(tmp_path / "again")
-    columns = ["method", "seed", "val_rmse", "test_rmse", "test_r2", "num_rows", "choice"]
+    first, again = read_results(folder).rows, read_results(tmp_path / "again").rows
+    columns = ["method", "seed", "val_rmse", "test_rmse", "test_r2", "num_rows", "plans", "parameters"]
     pd.testing.assert_frame_equal(first.loc[first["split_seed"] == 3, columns].reset_index(drop=True), again[columns])
 
 
@@ -141,16 +141,16 @@ def test_interrupted_study_keeps_what_was_finished(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=wide
     )
-    while not (tmp_path / "results.csv").exists():
+    while not list(tmp_path.glob("cells/*.json")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; finished methods are in" in printed
+    assert "interrupted; finished cells are in" in printed
     assert "No Augmentation" in printed
     assert "Traceback" not in errors
-    assert len(read_results(tmp_path)) >= 2
+    assert len(read_results(tmp_path).rows) >= 2
     assert not list(tmp_path.glob("*.partial"))
 
 
@@ -159,8 +159,8 @@ def test_interrupted_study_keeps_what_was_finished(tmp_path: Path) -> None:
     [
         (["reproduce", "--preset", "tiny"], "default"),
         (["reproduce", "--split", "0"], "--splits"),
-        (["reproduce", "--splits", "-1"], "0 or above"),
-        (["reproduce", "--dataset", "no3"], "error: unknown dataset 'no3'; known datasets: auto, body, "),
+        (["reproduce", "--splits", "-1"], "greater than or equal to 0"),
+        (["reproduce", "--dataset", "no3"], "unknown dataset 'no3'; known: 'auto', 'body', "),
         (["tables", "nowhere"], "no results in nowhere"),
         (["figures", "nowhere"], "no results in nowhere"),
         (["train-all"], "reproduce"),
@@ -178,9 +178,3 @@ def test_help_lists_the_verbs() -> None:
     assert done.returncode == 0
     for verb in ("reproduce", "sweep", "tables", "figures", "idea"):
         assert verb in done.stdout
-
-
-def test_a_file_that_is_no_result_table_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="lacks the columns dataset"):
-        read_results(tmp_path)

@@ -1,30 +1,29 @@
-"""Sweeps that survive: killed, doubled, with failing cells and time limits. What is stored is whole, and there once."""
+"""Sweeps that survive: killed, doubled, interrupted, with failing cells and time limits. Records are whole, and there once."""
 
 from __future__ import annotations
 
 import io
+import json
+import resource
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from experiments.claims import claim
-from experiments.comparison import Comparison
-from experiments.engines import Engine, Failure, Outcome, Task, Update, make_engine
-from experiments.failures import exceeds, read_failures, record_failure
-from experiments.progress import SweepProgress
-from experiments.results import read_results
-from experiments.studies.kinds import read_toml
-from experiments.study import Study, read_study
-from experiments.sweep import Sweep, Work
-from tests.cells import Kept, die, fail, sleep, squares
+from experiments.kinds import read_study
+from experiments.runner.cells import Cell, Computed, Failure, Outcome
+from experiments.runner.engines import Engine, make_engine
+from experiments.runner.locks import locked
+from experiments.runner.progress import SweepProgress
+from experiments.runner.store import Store, read_results, stored
+from experiments.runner.sweep import Sweep
+from tests.cells import cell, die, fail, sleep, squares
 from tests.test_experiments import ROOT, run
 
 SMOKE = """
@@ -50,23 +49,20 @@ def write(folder: Path, text: str = SMOKE) -> Path:
     return path
 
 
-def comparison(folder: Path) -> Comparison:
-    path = write(folder)
-    study = read_study(path, read_toml(path))
-    assert isinstance(study, Study)
-    return Comparison(study, folder, "command")
+def store_of(folder: Path, cells: list[Cell]) -> Store:
+    return Store(folder, cells, 'kind = "compare"\n', "the command")
 
 
-def sweep(work: Work, engine: Engine, time_limit: float | None = None) -> tuple[SweepProgress, str]:
+def sweep(store: Store, engine: Engine, time_limit: float | None = None) -> tuple[SweepProgress, str]:
     """The end of a sweep, and what it printed."""
     out = io.StringIO()
-    with SweepProgress(Console(file=out, width=200), engine.slots()) as progress:
-        Sweep([work], engine, progress, time_limit, "the command").run()
+    with SweepProgress(Console(file=out, width=200)) as progress:
+        Sweep([store], engine, progress, time_limit).run()
     return progress, out.getvalue()
 
 
-def two() -> Engine:
-    return make_engine("processes", 2)
+def two(time_limit: float | None = None) -> Engine:
+    return make_engine("processes", 2, time_limit=time_limit)
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
@@ -74,198 +70,208 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
 
 
-# Comparisons of methods
+def rows(folder: Path) -> pd.DataFrame:
+    return read_results(folder).rows.drop(columns="seconds")
 
 
 def test_same_results_with_one_worker_and_with_two(tmp_path: Path) -> None:
     tables = []
     for workers in (1, 2):
-        (tmp_path / str(workers)).mkdir()
-        work = comparison(tmp_path / str(workers))
-        sweep(work, make_engine("processes", workers))
-        tables.append(read_results(work.folder).drop(columns="seconds"))
-        assert not work.missing()
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        path = write(folder)
+        store = Store(folder, read_study(path).cells(), path.read_text(), "command")
+        sweep(store, make_engine("processes", workers))
+        tables.append(rows(folder))
+        assert not store.missing()
     pd.testing.assert_frame_equal(*tables)
     assert list(tables[0].drop_duplicates(["split_seed", "method"])["method"]) == ["No Augmentation", "MixRL"] * 2
-    cell = tmp_path / "2" / "auto-split2"
-    assert {"policy.csv", "policies.csv", "plan.csv", "progress.csv"} <= {file.name for file in cell.iterdir()}
-    for name in ("plan.csv", "policies.csv"):
-        assert (cell / name).read_bytes() == (tmp_path / "1" / "auto-split2" / name).read_bytes()
+    exported = pd.read_csv(tmp_path / "2" / "results.csv")
+    assert exported["test_rmse"].tolist() == tables[1]["test_rmse"].tolist()
+    assert {"preset", "version", "command"} <= set(exported)
+    names = {"policy.csv", "candidates.csv", "plan.csv", "progress.csv"}
+    one, other = (tmp_path / workers / "files" / "auto-split2-mixrl" for workers in "12")
+    assert {path.name for path in one.iterdir()} == names
+    for name in names:
+        assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
 def test_two_sweeps_on_one_folder_of_which_one_is_killed(tmp_path: Path) -> None:
-    """Both start at once; the survivor takes over what the other had claimed. Every cell is there once."""
+    """Both start at once; the survivor takes over the cells that the other had locked."""
     path, folder = write(tmp_path, SMOKE.replace("[0, 2]", str(list(range(8))))), tmp_path / "mine"
     both = [start(path, "--out", tmp_path, "--workers", 1) for _ in range(2)]
-    while not (folder / "results.csv").exists():
+    while not list(folder.glob("cells/*.json")):
         assert all(process.poll() is None for process in both)
         time.sleep(0.02)
     both[0].kill()
     both[0].communicate()
     printed, errors = both[1].communicate(timeout=120)
     assert both[1].returncode == 0, errors
-    results = read_results(folder)
+    results = read_results(folder).rows
     assert len(results) == 2 * 8 * 2
     assert not results.duplicated(["method", "split_seed", "seed"]).any()
-    assert results["split_seed"].is_monotonic_increasing  # in the order of the study, whoever was first
-    ended = [line for line in printed.splitlines() if line.startswith("[")]
-    assert len({line.split("] ")[1].split(": ")[1] + line.split(",")[1] for line in ended}) == len(ended)
+    assert results["split_seed"].is_monotonic_increasing  # in the order of the study
+    ended = [line.split("] ")[1].split(": ")[0] for line in printed.splitlines() if line.startswith("[")]
+    assert len(set(ended)) == len(ended)
     before = (folder / "results.csv").read_bytes()
     assert "nothing to compute" in run("sweep", path, "--out", tmp_path).stdout
     assert (folder / "results.csv").read_bytes() == before
 
 
 def test_failing_and_slow_cells_of_a_study(tmp_path: Path) -> None:
-    """They are recorded, the others go on, the tables say TLE; the same command tries again what failed."""
+    """They are recorded, the other cells are computed, the tables say TLE; the same command tries failures again."""
     broken = '[variants."Broken"]\nval_rows = 1000\n'
     path, folder = write(tmp_path, SMOKE.replace("[0, 2]", "[0]") + broken), tmp_path / "mine"
     done = run("sweep", path, "--out", tmp_path, "--workers", "2")
     assert done.returncode == 1, done.stderr
-    assert "failed: auto, split 0: Broken\n" in done.stdout
-    stored = read_failures(folder).set_index("method")
-    assert stored.loc["Broken", ["dataset", "split_seed", "kind", "error"]].tolist() == ["auto", "0", "error", "ValueError"]
-    assert "cannot take 1000 val rows" in stored.loc["Broken", "message"]
-    assert stored.loc["Broken", "command"].startswith("python -m experiments sweep ")
-    assert set(read_results(folder)["method"]) == {"No Augmentation", "MixRL"}
+    assert "failed: auto-split0-broken\n" in done.stdout
+    failure = json.loads((folder / "cells" / "auto-split0-broken.failed.json").read_text())["failure"]
+    assert failure["kind"] == "error"
+    assert "cannot take 1000 val rows" in failure["message"]
+    assert set(read_results(folder).rows["method"]) == {"No Augmentation", "MixRL"}
     path.write_text(path.read_text().replace("1000", "20"))
     again = run("sweep", path, "--out", tmp_path)
     assert again.returncode == 0, again.stdout
-    assert not (folder / "failures.csv").exists()
-    assert set(read_results(folder)["method"]) == {"No Augmentation", "MixRL", "Broken"}
+    assert not stored(folder).failed
+    assert set(read_results(folder).rows["method"]) == {"No Augmentation", "MixRL", "Broken"}
     # All that is left has endless work before it.
     path.write_text(path.read_text() + '[variants."Slow"]\ntrainings = 1000000\nagent = "mask_regression"\n')
-    late = run("sweep", path, "--out", tmp_path, "--time-limit", "0.01")
-    assert late.returncode == 0, late.stdout
-    assert "beyond the time limit: auto, split 0: Slow\n" in late.stdout
-    assert read_failures(folder)[["method", "kind", "time_limit"]].to_numpy().tolist() == [["Slow", "TLE", "0.01"]]
+    for printed in ("beyond the time limit, not done", "beyond the time limit, known: not done"):
+        late = run("sweep", path, "--out", tmp_path, "--time-limit", "0.02")
+        assert late.returncode == 0, late.stdout
+        assert printed in late.stdout
     assert "| Slow | TLE |  | TLE |  |  |  |" in run("tables", folder, "--markdown").stdout
-    known = run("sweep", path, "--out", tmp_path, "--time-limit", "0.01")
-    assert known.returncode == 0
-    assert "is known to take longer than 0.01 minutes" in known.stdout
 
 
-# Work of all kinds
+def test_failures_are_recorded_and_forgotten(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    store = store_of(folder, [cell("broken", fail), *squares(1, 2), cell("killed", die, signal.SIGKILL)])
+    progress, printed = sweep(store, two())
+    assert sorted(progress.failed) == ["broken", "killed"]
+    kinds = {record.cell: record.failure["kind"] for record in stored(folder).failed if record.failure}
+    assert kinds == {"broken": "error", "killed": "worker died"}
+    assert "failed: LookupError: no such row" in printed
+    assert [one.name for one in store.missing()] == ["broken", "killed"]
+    # Next time the one works, and the other is tried again.
+    again = store_of(folder, [Cell("broken", squares(3)[0].compute, {"name": "broken"}), *squares(1, 2), cell("killed", fail)])
+    progress, _ = sweep(again, two())
+    assert progress.failed == ["killed"]
+    assert [record.cell for record in stored(folder).failed] == ["killed"]
+
+
+def test_time_limits_are_remembered(tmp_path: Path) -> None:
+    store = store_of(tmp_path / "kept", [cell("slow", sleep, 1.0)])
+    progress, _ = sweep(store, two(0.01), 0.01)
+    assert (progress.failed, progress.too_slow) == ([], ["slow"])
+    for limit in (0.01, 0.005):
+        progress, printed = sweep(store, two(), limit)  # whose engine would let it end
+        assert progress.too_slow == ["slow"]
+        assert "known" in printed
+    progress, _ = sweep(store, two(), 0.02)
+    assert not progress.too_slow
+    assert not store.missing()
+    assert not stored(store.folder).failed
+
+
+def test_two_sweeps_at_once_compute_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads lock cells from each other as processes do."""
+    saved: list[str] = []
+    save = Store.save
+    monkeypatch.setattr(Store, "save", lambda self, one, *more: (saved.append(one.name), save(self, one, *more)))
+    stores = [store_of(tmp_path / "kept", squares(*range(12))) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda store: sweep(store, two()), stores))
+    assert len(saved) == len(set(saved)) == 12
+    assert not stores[0].missing()
+
+
+def test_cells_of_another_sweep_are_waited_for(tmp_path: Path) -> None:
+    """A cell that another sweep has locked is left to it; one that it fails at is not tried, one that it drops is taken over."""
+    store = store_of(tmp_path / "kept", squares(1, 2, 3))
+    store.begin()
+    locks = {one.name: locked(store.folder, one.name) for one in store.cells}
+    assert all(locks.values())
+    assert locked(store.folder, "square-1") is None
+
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(sweep, store, two())
+        time.sleep(1.0)
+        store.save(store.cells[0], Outcome(Computed([{"stored by": "the other"}]), 1.0))
+        store.save(store.cells[1], Outcome(None, 1.0, Failure("error", "theirs")))
+        for lock in locks.values():
+            assert lock is not None
+            lock.release()
+        progress, printed = ended.result()
+    assert progress.failed == ["square-2"]
+    assert "known: theirs" in printed
+    by_cell = {record.cell: record.rows for record in stored(store.folder).records}
+    assert by_cell["square-1"] == [{"stored by": "the other"}]
+    assert by_cell["square-3"][0]["square"] == 9
+    assert locked(store.folder, "square-3") is not None  # all locks are released
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_where_it_would_be_lost(tmp_path: Path, presses: int) -> None:
-    """In a destructor, in which Python drops exceptions; the cell at hand is stored, unless it is pressed twice."""
+    """In a destructor, where Python drops exceptions; the cell at hand is stored, unless Ctrl-C is pressed twice."""
 
     class Pressed:
         def __del__(self) -> None:
             signal.raise_signal(signal.SIGINT)
 
-    class Interrupted(Kept):
-        def keep(self, task: Task, outcome: Outcome) -> None:
+    class Interrupted(Store):
+        def save(self, one: Cell, outcome: Outcome, time_limit: float | None = None) -> None:
             Pressed()
             if presses == 2:
                 signal.raise_signal(signal.SIGINT)
-            super().keep(task, outcome)
+            super().save(one, outcome, time_limit)
 
-    work = Interrupted(tmp_path, squares(1, 2, 3))
+    store = Interrupted(tmp_path, squares(1, 2, 3), "", "command")
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        sweep(work, make_engine("processes", 1))
-    assert len(work.missing()) == (3 if presses == 2 else 2)
+        sweep(store, make_engine("processes", 1))
+    assert len(store.missing()) == (3 if presses == 2 else 2)
     assert signal.getsignal(signal.SIGINT) is handler
 
 
-def test_failures_are_recorded_and_forgotten(tmp_path: Path) -> None:
-    tasks = [Task("broken", fail), *squares(1, 2), Task("killed", partial(die, signal.SIGKILL))]
-    work = Kept(tmp_path / "kept", tasks)
-    progress, printed = sweep(work, two())
-    assert progress.failed == ["broken", "killed"] or progress.failed == ["killed", "broken"]
-    stored = read_failures(work.folder).set_index("cell")
-    assert stored["kind"].to_dict() == {"broken": "error", "killed": "worker died"}
-    assert stored.loc["broken", ["error", "message", "command"]].tolist() == ["LookupError", "no such row", "the command"]
-    assert stored.loc["broken", "traceback"].endswith("LookupError: no such row")
-    assert stored.loc["killed", "message"] == "worker died with signal 9"
-    assert "failed: LookupError no such row" in printed
-    assert [task.name for task in work.missing()] == ["broken", "killed"]
-    # Next time the one works, and the other is tried again.
-    again = Kept(work.folder, [Task("broken", squares(3)[0].compute), *squares(1, 2), Task("killed", fail)])
-    progress, _ = sweep(again, two())
-    assert progress.failed == ["killed"]
-    assert read_failures(work.folder)["cell"].tolist() == ["killed"]
-    sweep(Kept(work.folder, [*squares(4), Task("killed", squares(3)[0].compute)]), two())
-    assert not (work.folder / "failures.csv").exists()
+# The store
 
 
-def test_time_limits_are_remembered(tmp_path: Path) -> None:
-    tasks = [Task("slow", partial(sleep, 1.0), settings="{}")]
-    work = Kept(tmp_path / "kept", tasks)
-    progress, _ = sweep(work, make_engine("processes", 2, time_limit=0.5), 0.01)
-    assert (progress.failed, progress.beyond_time) == ([], ["slow"])
-    stored = read_failures(work.folder)
-    assert stored[["cell", "kind", "time_limit"]].to_numpy().tolist() == [["slow", "TLE", "0.01"]]
-    for limit in (0.01, 0.005):
-        assert exceeds(stored, tasks[0], limit)
-        progress, printed = sweep(work, two(), limit)  # whose engine would let it end
-        assert progress.beyond_time == ["slow"]
-        assert "longer than 0.01 minutes" in printed
-    for limit in (0.02, None):
-        assert not exceeds(stored, tasks[0], limit)
-    assert not exceeds(stored, Task("slow", tasks[0].compute, settings="{1}"), 0.01)
-    progress, _ = sweep(work, two(), 0.02)
-    assert not progress.beyond_time
-    assert not work.missing()
-    assert not (work.folder / "failures.csv").exists()
+def test_records_of_other_settings_are_refused(tmp_path: Path) -> None:
+    cells = squares(1, 2)
+    store = store_of(tmp_path, cells)
+    store.begin()
+    store.save(cells[0], Outcome(Computed([{"square": 1}]), 0.1))
+    other = Cell(cells[0].name, cells[0].compute, cells[0].labels, {"power": 3}, cells[0].place)
+    with pytest.raises(ValueError, match="square-1 with power = 2, now 3; choose another folder with --out"):
+        store_of(tmp_path, [other])
+    store_of(tmp_path, squares(2, 3))  # a cell that is no longer asked for does not matter
+    record = tmp_path / "cells" / "square-1.json"
+    record.write_text(record.read_text().replace('"version": "', '"version": "9.'))
+    with pytest.raises(ValueError, match="version of mixrl"):
+        store_of(tmp_path, cells)
+    record.write_text(record.read_text()[:30])
+    with pytest.raises(ValueError, match=r"square-1\.json is not a stored record"):
+        store_of(tmp_path, cells)
 
 
-def test_two_sweeps_at_once_compute_nothing_twice(tmp_path: Path) -> None:
-    """`Kept` fails if it is to store a cell again; threads claim cells from each other as processes do."""
-    works = [Kept(tmp_path / "kept", squares(*range(16))) for _ in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        ended = list(pool.map(lambda work: sweep(work, two()), works))
-    own = [line for _, printed in ended for line in printed.splitlines() if " s, squared " in line]
-    assert len(own) == len({line.split("] ")[1].split(":")[0] for line in own}) == 16
-    assert not works[0].missing()
-
-
-def test_cells_of_another_sweep_are_waited_for(tmp_path: Path) -> None:
-    """What another has claimed is left to it, what it has failed at is not tried, and what it drops is taken over."""
-    work = Kept(tmp_path / "kept", squares(1, 2, 3, 4))
-    locks = {task.name: claim(work.folder, task.name) for task in work.tasks[:3]}
-    assert all(locks.values())
-    assert claim(work.folder, "square 1") is None
-
-    class Meanwhile:
-        """An engine during whose work the other sweep goes on."""
-
-        def __init__(self) -> None:
-            self.engine, self.waits, self.started = two(), 0, list[str]()
-
-        def slots(self) -> int:
-            return 2
-
-        def start(self, task: Task) -> None:
-            self.started.append(task.name)
-            self.engine.start(task)
-
-        def wait(self, seconds: float) -> list[tuple[Task, Update | Outcome]]:
-            self.waits += 1
-            if self.waits == 1:
-                assert self.started == ["square 4"]
-            if "square 4" not in {task.name for task in work.missing()} and locks:
-                work.keep(work.tasks[0], Outcome([{"stored by": "the other"}]))
-                record_failure(work.folder, work.tasks[1], Outcome(failure=Failure("error", "E", "theirs")), None, "other")
-                for lock in locks.values():
-                    assert lock is not None
-                    lock.release()
-                locks.clear()
-            return self.engine.wait(0.05)
-
-        def close(self) -> None:
-            self.engine.close()
-
-    engine = Meanwhile()
-    progress, printed = sweep(work, engine)
-    assert engine.started == ["square 4", "square 3"]
-    assert "the other" in (work.folder / "square 1").read_text()
-    assert progress.failed == ["square 2"]
-    assert "failed in another sweep: theirs" in printed
-    assert claim(work.folder, "square 4") is not None  # all claims are released
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    cells = squares(1, 2)
+    store = store_of(tmp_path, cells)
+    store.begin()
+    store.save(cells[0], Outcome(Computed([{"square": 1}], {"file": b"before"}), 0.1))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        for one in cells:
+            with pytest.raises(OSError, match="File too large"):
+                store.save(one, Outcome(Computed([{"square": number} for number in range(50)], {}), 0.1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 # Progress
@@ -273,45 +279,19 @@ def test_cells_of_another_sweep_are_waited_for(tmp_path: Path) -> None:
 
 def test_progress_counts_and_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("experiments.progress.time.monotonic", lambda: clock[0])
-    tasks = [Task(f"{method} {n}", fail, method=method) for method in ("A", "B") for n in range(4)]
+    monkeypatch.setattr("experiments.runner.progress.time.monotonic", lambda: clock[0])
+    one, other = squares(1, 2)
     out = io.StringIO()
-    progress = SweepProgress(Console(file=out, width=200), workers=2)
-    progress.begin(tasks, 10)
+    progress = SweepProgress(Console(file=out, width=200))
+    progress.begin(4, 6)
     assert progress.seconds_left() is None
-    for task in tasks[:2]:
-        progress.start(task)
+    progress.start(one)
+    progress.start(other)
     clock[0] += 30
-    progress.end(tasks[0], Outcome([{}], seconds=30.0, words="fine"))
-    assert out.getvalue() == "[3/10] A 0: 30.0 s, fine\n"
-    # A 1 should be done by now; 6 more of 30 seconds for two workers.
-    assert progress.seconds_left() == pytest.approx(6 * 30 / 2)
-    progress.start(tasks[4])
-    clock[0] += 10
-    progress.end(tasks[4], Outcome([{}], seconds=10.0))
-    # A 1 is late; two of A take 30 each, three of B 10.
-    assert progress.seconds_left() == pytest.approx((2 * 30 + 3 * 10) / 2)
-    progress.end(tasks[1], Outcome(seconds=40.0, failure=Failure("error", "E", "why")))
-    assert progress.failed == ["A 1"]
-    assert out.getvalue().splitlines()[-1] == "[5/10] A 1: failed: E why"
+    progress.end(one, None, 30.0)
+    assert progress.seconds_left() == pytest.approx(3 * 30)
+    progress.end(other, Failure("error", "why"), 30.0)
+    assert progress.failed == ["square-2"]
+    assert out.getvalue().splitlines() == ["[3/6] square-1: 30.0 s", "[4/6] square-2: failed: why"]
 
 
-def test_progress_on_a_terminal_shows_running_cells() -> None:
-    tasks = squares(1, 2, 3)
-    out = io.StringIO()
-    console = Console(file=out, width=160, force_terminal=True, color_system=None)
-    with SweepProgress(console, 2) as progress:
-        progress.begin(tasks, 5)
-        progress.start(tasks[0])
-        progress.start(tasks[1])
-        progress.update(tasks[0], Update(3, 8, "val RMSE 0.5"))
-        progress.end(tasks[1], Outcome([{}], seconds=1.0))
-    shown = out.getvalue()
-    assert "3 done, 1 running, 0 failed" in shown
-    last = shown[shown.rindex("3 done, 1 running") :]
-    assert "3/5" in last
-    assert "square 1" in last
-    assert "3/8" in last
-    assert "val RMSE 0.5" in last
-    assert "left" in last
-    assert "square 2" not in last
