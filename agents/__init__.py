@@ -1,4 +1,12 @@
-"""Agents that learn which rows to mix; they know the environment only through Gymnasium."""
+"""Agents that learn which rows to mix; they know the environment only through Gymnasium. The package is imported as mixrl.
+
+The agents of stable-baselines3 are imported when they are first asked for, so that everything else works without it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from mixrl.base import Agent
 from mixrl.checkpoint import Checkpoints
@@ -9,10 +17,19 @@ from mixrl.meta_gradient import MetaGradient, MetaGradientConfig
 from mixrl.random_search import RandomSearch, RandomSearchConfig
 from mixrl.reinforce import Reinforce, ReinforceConfig
 from mixrl.reinforce_variants import ReinforceVariant, ReinforceVariantConfig
-from mixrl.row_policy import RowPolicy
-from mixrl.sb3 import SB3Agent, SB3Config
-from mixrl.sb3_vec_env import SB3VecEnv
 from mixrl.value_network import ValueNetwork, load_value_network, save_value_network
+
+if TYPE_CHECKING:
+    from mixrl.sb3 import RowPolicy, SB3Agent, SB3Config, SB3VecEnv
+
+_OF_SB3 = ("RowPolicy", "SB3Agent", "SB3Config", "SB3VecEnv")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_SB3:
+        return getattr(import_module("mixrl.sb3"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "Agent",

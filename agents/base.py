@@ -21,6 +21,18 @@ ProgressCallback = Callable[[int, dict[str, float]], None]
 """Called after every update with the inner trainings spent so far and the metrics that were logged."""
 
 
+class Logger(Protocol):
+    """Takes the learning curves; the loggers of stable-baselines3 are such."""
+
+    def record(self, key: str, value: Any) -> None:
+        """A metric of the update at hand."""
+        ...
+
+    def dump(self, step: int = 0) -> None:
+        """The update is complete."""
+        ...
+
+
 class Agent(Protocol):
     """Learns to select rows. All but `mixrl.MetaGradient` know nothing of what lies behind the environment."""
 

@@ -12,9 +12,8 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from scipy.special import logit
-from stable_baselines3.common.logger import Logger
 
-from mixrl.base import Envs, ProgressCallback, as_vector_env, check_rows, settled, step_once
+from mixrl.base import Envs, Logger, ProgressCallback, as_vector_env, check_rows, settled, step_once
 from mixrl.checkpoint import Checkpoints
 from mixrl.progress import update_metrics
 from mixrl.run import Run
@@ -60,7 +59,7 @@ class CrossEntropy:
     Args:
         config: settings.
         seed: of the masks and the environments; the same seed gives the same run.
-        logger: a stable-baselines3 logger for the curves, or None.
+        logger: for the learning curves, such as one of stable-baselines3, or None.
 
     Attributes:
         trainings: inner trainings that `learn` has spent.

@@ -18,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, ndtr
 from sklearn.linear_model import BayesianRidge
-from stable_baselines3.common.logger import Logger
 
-from mixrl.base import Envs, ProgressCallback, as_vector_env, settled, step_once
+from mixrl.base import Envs, Logger, ProgressCallback, as_vector_env, settled, step_once
 from mixrl.checkpoint import Checkpoints
 from mixrl.progress import env_metrics
 from mixrl.random_features import FloatArray, RandomFeatures, random_policies
@@ -59,7 +58,7 @@ class MaskRegression:
     Args:
         config: settings.
         seed: of the random features, the masks and the environments; the same seed gives the same run.
-        logger: a stable-baselines3 logger for the curves, or None.
+        logger: for the learning curves, such as one of stable-baselines3, or None.
 
     Attributes:
         trainings: inner trainings that `learn` has spent, over all calls.

@@ -15,10 +15,9 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from mixrl.base import Envs, ProgressCallback, settled
+from mixrl.base import Envs, Logger, ProgressCallback, settled
 from mixrl.checkpoint import Checkpoints
 from mixrl.progress import update_metrics
 from mixrl.run import Run
@@ -72,7 +71,7 @@ class MetaGradient:
     Args:
         config: settings.
         seed: of the initial weights, the batches and the minibatches; the same seed gives the same run.
-        logger: a stable-baselines3 logger for the curves, or None.
+        logger: for the learning curves, such as one of stable-baselines3, or None.
 
     Attributes:
         network: h_theta; None before `learn`.

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.logger import Logger
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
+
+from mixrl.base import Logger
 
 Values = Tensor | npt.NDArray[Any]
 
@@ -21,7 +22,7 @@ class Progress:
     """The stopping rule: has the smoothed reward, the mean over a window of updates, found no new height for long?"""
 
     def __init__(self, window: int, patience: int | None) -> None:
-        self.patience, self.converged, self.improved = patience, False, True
+        self.patience, self.converged = patience, False
         self._since_best, self._best = 0, -math.inf
         self._recent: deque[float] = deque(maxlen=window)
 
@@ -40,7 +41,6 @@ class Progress:
         }
 
     def _judge(self) -> None:
-        self.improved = self._since_best == 0
         self.converged = self.patience is not None and self._since_best >= self.patience
 
     def state_dict(self) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from mixrl.base import AnyEnv, ProgressCallback, as_vector_env, check_budget, settled, step_once
+from mixrl.base import AnyEnv, Logger, ProgressCallback, as_vector_env, check_budget, settled, step_once
 from mixrl.checkpoint import Checkpoints
 from mixrl.progress import update_metrics
 from mixrl.run import Run

@@ -1,20 +1,18 @@
-"""REINFORCE beyond Algorithm 1: other baselines, a critic, guards against drift, a stopping rule (ours, not the paper's)."""
+"""REINFORCE beyond Algorithm 1: other baselines, a critic, an entropy bonus, a stopping rule (ours, not the paper's)."""
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
-from stable_baselines3.common.logger import Logger
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
 
-from mixrl.base import AnyEnv, ProgressCallback, as_vector_env, settled
+from mixrl.base import AnyEnv, Logger, ProgressCallback, as_vector_env, settled
 from mixrl.checkpoint import Checkpoints
 from mixrl.critic import PooledCritic
-from mixrl.guards import center_output, guard
 from mixrl.progress import Progress
 from mixrl.reinforce import Reinforce, ReinforceConfig
 from mixrl.value_network import ValueNetwork, log_pi
@@ -32,15 +30,9 @@ class ReinforceVariantConfig(ReinforceConfig):
         patience: updates without a new highest smoothed reward after which the policy counts as converged; None spends the
             whole budget.
         progress_window: updates that the smoothed reward is the mean of; `window` is W of Base alone.
-        keep_best: the policy is that of the highest smoothed reward, not that of the last update.
-        average: the policy is an exponential moving average of theta over the updates with this decay; 0 takes theta itself.
         normalize: divide Eq. 1 by B and by the standard deviation of the update's rewards, so that neither C nor the size of
             the batch changes the balance with the guards below.
         entropy_bonus: weight of the policy's entropy in nats a row, which holds p at 1/2 where rewards tell nothing.
-        exploration_penalty: weight of DVRL's guard, max(mean p - 0.9, 0) + max(0.1 - mean p, 0); it used 1000.
-        center: subtract from every logit the mean logit of the rows at hand, so that the bias that all rows share cannot
-            move; a row's p then depends on the rows it is asked for with.
-        weight_decay: of theta, decoupled from Adam's step.
 
     Raises:
         ValueError: for a value out of its range.
@@ -51,13 +43,8 @@ class ReinforceVariantConfig(ReinforceConfig):
     critic: bool = False
     patience: int | None = None
     progress_window: int = 20
-    keep_best: bool = False
-    average: float = 0.0
     normalize: bool = False
     entropy_bonus: float = 0.0
-    exploration_penalty: float = 0.0
-    center: bool = False
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,13 +54,8 @@ class ReinforceVariantConfig(ReinforceConfig):
             raise ValueError(f"progress_window must be at least 1, got {self.progress_window}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be None or at least 1, got {self.patience}")
-        for name in ("entropy_bonus", "exploration_penalty", "weight_decay"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name} must be 0 or above, got {getattr(self, name)}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average must lie in [0, 1), got {self.average}")
-        if self.average and self.keep_best:
-            raise ValueError("average and keep_best each name another policy as the learned one; choose one of them")
+        if not 0 <= self.entropy_bonus < np.inf:
+            raise ValueError(f"entropy_bonus must be 0 or above, got {self.entropy_bonus}")
 
 
 class ReinforceVariant(Reinforce):
@@ -82,10 +64,10 @@ class ReinforceVariant(Reinforce):
     Args:
         config: settings.
         seed: of the initial weights, the sampled masks and the environments; the same seed gives the same run.
-        logger: a stable-baselines3 logger for the curves, or None.
+        logger: for the learning curves, such as one of stable-baselines3, or None.
 
     Attributes:
-        network: h_theta, or with keep_best or average the policy that they name; None before `learn`.
+        network: h_theta; None before `learn`.
         trainings: inner trainings that `learn` has spent.
         converged: whether it stopped because the smoothed reward made no progress, before the budget was spent.
     """
@@ -121,13 +103,11 @@ class ReinforceVariant(Reinforce):
 
     def _start(self, h: ValueNetwork, generator: torch.Generator) -> dict[str, Any]:
         config = self.config
-        if config.center:
-            h.register_forward_hook(center_output)
-        self._h, self.network = h, copy.deepcopy(h) if config.keep_best or config.average else h
+        self.network = h
         self._critic = PooledCritic(h.row_size, generator, next(h.parameters()).device) if config.critic else None
         self._progress = Progress(config.progress_window, config.patience)
-        adam = torch.optim.AdamW(h.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        return {"h": h, "adam": adam, "policy": self.network, "critic": self._critic, "progress": self._progress}
+        adam = torch.optim.Adam(h.parameters(), lr=config.learning_rate)
+        return {"h": h, "adam": adam, "critic": self._critic, "progress": self._progress}
 
     def _sample(self, p: Tensor, generator: torch.Generator) -> Tensor:
         """Masks (m, B) of independent Bernoulli draws; antithetic ones use u for one trajectory and 1 - u for the next."""
@@ -137,7 +117,7 @@ class ReinforceVariant(Reinforce):
         return (torch.stack([u, 1 - u], dim=1).flatten(0, 1) < p).float()
 
     def _objective(self, D_b: Tensor, D_m: Tensor, logits: Tensor, R: Tensor, Base: float) -> tuple[Tensor, Tensor]:
-        """Eq. 1 with the rewards that the critic leaves unexplained, and the guards."""
+        """Eq. 1 with the rewards that the critic leaves unexplained, and the entropy."""
         config, Q, mean_Q = self.config, torch.zeros_like(R), torch.zeros_like(R)
         if self._critic is not None:
             Q, mean_Q = self._critic.value(D_b, D_m).detach(), self._critic.value(D_b, torch.sigmoid(logits))
@@ -146,19 +126,15 @@ class ReinforceVariant(Reinforce):
         objective = ((left - reference) * log_pi(logits, D_m) + mean_Q).mean()
         if config.normalize:
             objective /= logits.shape[1] * (float(R.std()) or 1.0)
-        return objective + guard(logits, config.entropy_bonus, config.exploration_penalty), left
+        entropy = bce_with_logits(logits, torch.sigmoid(logits))  # nats a row
+        return objective + config.entropy_bonus * entropy, left
 
     def _after_update(self, D_b: Tensor, D_m: Tensor, R: Tensor) -> dict[str, float]:
-        """Train the critic, follow the smoothed reward, and move the policy that is kept or averaged."""
-        assert self.network is not None
+        """Train the critic, and follow the smoothed reward."""
         if self._critic is not None:
             self._critic.fit(D_b, D_m, R)
         metrics = self._progress.update(float(R.mean()))
         self.converged = self._progress.converged
-        if self.config.keep_best and self._progress.improved:
-            self.network.load_state_dict(self._h.state_dict())
-        if self.config.average:
-            _follow(self.network, self._h, self.config.average if self.trainings else 0.0)  # starts at the first update's theta
         return metrics
 
 
@@ -167,10 +143,3 @@ def _mean_of_others(values: Tensor, group: int) -> Tensor:
     groups = values.unflatten(0, (-1, group)).sum(dim=1).repeat_interleave(group)
     mean: Tensor = (values.sum() - groups) / (len(values) - group)
     return mean
-
-
-def _follow(average: ValueNetwork, network: ValueNetwork, decay: float) -> None:
-    """Move the average to decay * average + (1 - decay) * network, weight by weight."""
-    with torch.no_grad():
-        for mean, weight in zip(average.parameters(), network.parameters(), strict=True):
-            mean.lerp_(weight, 1 - decay)

@@ -11,9 +11,8 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import SyncVectorEnv
-from stable_baselines3.common.logger import Logger
 
-from mixrl.base import Envs, ProgressCallback
+from mixrl.base import Envs, Logger, ProgressCallback
 from mixrl.checkpoint import Checkpoints, State
 from mixrl.progress import log_update
 from mixrl_env import MixingProblem, __version__

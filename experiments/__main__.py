@@ -13,7 +13,7 @@ from rich.console import Console
 
 from experiments.benchmark.run import Benchmark, Part
 from experiments.idea import draw_idea
-from experiments.kinds import make_study, read_study
+from experiments.kinds import make_study, open_study
 from experiments.optics import bundle_indices, draw_reference, residuals_table
 from experiments.pages import draw_stored, fill_pages, tables_of
 from experiments.report import write_report
@@ -88,7 +88,7 @@ def sweep(
     for number, path in enumerate(files):
         if path.stem in (other.stem for other in files[:number]):
             raise ValueError(f"two studies are called {path.stem} and would share the folder {out / path.stem}: rename one")
-    studies = [(path, read_study(path).located(path.parent)) for path in files]  # a bad file is an error before any work
+    studies = [(path, open_study(path)) for path in files]  # a bad file is an error before any work
     stores = [Store(out / path.stem, study.cells(), path.read_text(), _command()) for path, study in studies]
     _compute(stores, workers, engine, address, time_limit)
 

@@ -26,7 +26,7 @@ _OPTIONS = tuple((space, k) for space in ("data", "label") for k in (1, 2, 4, 8)
 # they are: the agent learns the same there, but the validation rows choose to mix nothing.
 _REGRESSOR = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.01, max_steps=1500, patience=None)
 _AGENT = ReinforceVariantConfig(
-    hidden_sizes=(64, 64), learning_rate=0.003, baseline="leave_one_out", normalize=True, entropy_bonus=0.01, center=True
+    hidden_sizes=(64, 64), learning_rate=0.003, baseline="leave_one_out", normalize=True, entropy_bonus=0.01
 )
 _MASKS, _STEP_BUDGET, _REPEATS = 16, 300, 16
 

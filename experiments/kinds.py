@@ -55,6 +55,19 @@ def read_study(path: Path) -> Study:
     return make_study(given, str(path))
 
 
+def open_study(path: Path) -> Study:
+    """The study of a TOML file, ready to be computed: its own tables are read.
+
+    Raises:
+        ValueError: as `read_study`, or for a table that is refused.
+    """
+    study = read_study(path)
+    try:
+        return study.located(path.parent)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def make_study(given: dict[str, Any], source: str) -> Study:
     """The study with these settings; source names them in messages."""
     try:  # as JSON, where lists stand for tuples but texts do not stand for numbers

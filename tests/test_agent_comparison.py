@@ -13,12 +13,13 @@ import pytest
 from scipy import stats
 
 from experiments.__main__ import main
+from experiments.kinds import read_study
 from experiments.studies import agents as study
 from experiments.studies.agents import AGENTS, AgentComparison, _Judge, _Watch
 from experiments.studies.agents_shown import curves
-from experiments.studies.kinds import read_toml
 from mixrl import Reinforce
 from mixrl_env import MixRLVectorEnv, RegressorConfig
+from tests.studies import as_results, compute
 from tests.toy import FixedRowsEnv
 
 TINY = replace(
@@ -46,10 +47,8 @@ def tiny_judge(masks: int = 4) -> _Judge:
 @pytest.mark.usefixtures("tiny")
 def test_every_agent_runs_within_its_budget() -> None:
     comparison = AgentComparison(splits=(3,), trainings=128, masks=2)
-    cells = dict(comparison.cells())
-    assert len(cells) == len(AGENTS)
-    for (name, (_, make_agent)), compute in zip(AGENTS.items(), cells.values(), strict=True):
-        rows = pd.DataFrame(compute())
+    for (name, (_, make_agent)), cell in zip(AGENTS.items(), comparison.cells(), strict=True):
+        rows = compute(cell)
         assert set(rows["agent"]) == {name}
         assert set(rows["split_seed"]) == {3}
         masks, final = rows[rows["level"] == "masks"], rows[rows["level"] == "final"]
@@ -69,8 +68,8 @@ def test_every_agent_runs_within_its_budget() -> None:
 @pytest.mark.usefixtures("tiny")
 def test_cells_can_be_computed_again() -> None:
     comparison = AgentComparison(splits=(0,), agents=("REINFORCE, critic", "PPO, flat"), trainings=32, masks=2)
-    for _, compute in comparison.cells():
-        first, second = (pd.DataFrame(compute()).drop(columns=["seconds", "cpu_seconds"]) for _ in range(2))
+    for cell in comparison.cells():
+        first, second = (compute(cell).drop(columns=["seconds", "cpu_seconds"]) for _ in range(2))
         pd.testing.assert_frame_equal(first, second)
 
 
@@ -176,7 +175,7 @@ def test_curves_against_loops() -> None:
 
 
 def test_tables() -> None:
-    (_, curve), (_, final) = AgentComparison.tables(stored_rows(12))
+    (_, curve), (_, final) = AgentComparison.tables(as_results(stored_rows(12)))
     assert list(curve["Agent"]) == ["Algorithm 1", "PPO"]  # in the order of AGENTS
     assert list(curve.columns[2:]) == ["16 trainings", "32 trainings", "64 trainings", "p at the end, mean ± SD"]
     last = stored_rows(12).query("agent == 'PPO' and level == 'masks' and trainings == 64")[["mean_p", "sd_p"]].mean()
@@ -197,9 +196,9 @@ def test_tables() -> None:
 @pytest.mark.parametrize("splits", [1, 2, 5])
 def test_few_splits_can_be_shown(splits: int, tmp_path: Path) -> None:
     stored = stored_rows(splits)
-    tables = AgentComparison.tables(stored)
+    tables = AgentComparison.tables(as_results(stored))
     assert not any("nan" in str(cell) for _, table in tables for cell in table.to_numpy().ravel())
-    written = AgentComparison.draw(stored, tmp_path)
+    written = AgentComparison.draw(as_results(stored), tmp_path)
     assert [path.name for path in written] == ["curves.png", "final.png"]
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written)
 
@@ -207,10 +206,10 @@ def test_few_splits_can_be_shown(splits: int, tmp_path: Path) -> None:
 def test_an_unfinished_comparison_can_be_shown(tmp_path: Path) -> None:
     """Without the control nothing can be compared, but what is there is told."""
     stored = stored_rows(3, agents=("PPO",))
-    (_, curve), (_, final) = AgentComparison.tables(stored)
+    (_, curve), (_, final) = AgentComparison.tables(as_results(stored))
     assert curve.empty
     assert list(final["Agent"]) == ["PPO"]
-    assert AgentComparison.draw(stored, tmp_path) == []
+    assert AgentComparison.draw(as_results(stored), tmp_path) == []
 
 
 def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,21 +217,23 @@ def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     flags = ["--agents", "No Augmentation", "--splits", "0", "--dataset", "gap", "--out", str(folder), "--workers", "1"]
     monkeypatch.setattr(sys, "argv", ["experiments", "compare", *flags])
     main()
-    assert (folder / "gap-split0-no-augmentation.csv").exists()
+    assert (folder / "cells" / "gap-split0-no-augmentation.json").exists()
     assert "Final regressors" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["experiments", "compare", *flags, "--trainings", "64"])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "holds results with trainings = 1024, but the command says 64" in capsys.readouterr().err
-    assert read_toml(folder / "study.toml")["agents"] == ["No Augmentation"]
+    assert "with trainings = 1024, now 64" in capsys.readouterr().err
+    stored = read_study(folder / "study.toml")
+    assert isinstance(stored, AgentComparison)
+    assert stored.agents == ("No Augmentation",)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--agents", "DQN"], "unknown agent 'DQN'; known: 'No Augmentation', 'nothing learned', 'Algorithm 1'"),
-        (["--splits", "-1"], "splits must be a list of seeds"),
-        (["--trainings", "0"], "trainings must be whole numbers of at least 1, got 0"),
+        (["--splits", "-1"], "greater than or equal to 0, got -1"),
+        (["--trainings", "0"], "trainings: Input should be greater than 0, got 0"),
         (["--dataset", "nowhere"], "unknown dataset 'nowhere'"),
     ],
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +41,7 @@ AGENTS: dict[str, tuple[Callable[[int], Agent], float]] = {
 OURS = [name for name in AGENTS if name not in ("PPO", "A2C")]
 every_agent = pytest.mark.parametrize("name", AGENTS)
 M = 16
+ROOT = Path(__file__).parent.parent
 
 
 class Opposite(FixedRowsEnv):
@@ -155,3 +159,14 @@ class Longer(FixedRowsEnv):
 def test_longer_episodes_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"episodes of one step.*SB3Agent"):
         AGENTS[name][0](0).learn(Longer(M), 256)
+
+
+def test_everything_else_works_without_stable_baselines3() -> None:
+    code = (
+        "import sys\nfor name in ('stable_baselines3', 'tensorboard'):\n    sys.modules[name] = None\n"
+        "import gymnasium as gym, mixrl, mixrl_env\n"
+        "envs = gym.make_vec('MixRL-NO2-v0', 2, 'vector_entry_point', step_budget=5)\n"
+        "mixrl.Reinforce().learn(envs, 2)\nmixrl.MixRLSampler()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr

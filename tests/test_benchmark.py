@@ -10,15 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from rich.console import Console
 
-from experiments.benchmark import learning, overhead, plain, scale, throughput
-from experiments.benchmark.learning import learning_table, read_learning
+from experiments.benchmark import overhead, plain, scale, throughput
 from experiments.benchmark.plain import SIZES, Floor, sequential
-from experiments.benchmark.run import MEASUREMENTS, measure, stored_tables
+from experiments.benchmark.run import MEASUREMENTS, _measured
 from experiments.benchmark.timing import peak_memory_mb, ratio, time_in_turn
-from experiments.claims import claim_folder
-from experiments.settings import PRESETS
+from experiments.presets import PRESETS
+from experiments.runner.store import read_results
 from mixrl_env import RegressorConfig
 from mixrl_env.backends import forward
 from mixrl_env.regressor import initial_weights
@@ -47,8 +45,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_part_is_stored_shown_and_drawn(tmp_path: Path) -> None:
     done = run("benchmark", "throughput", "overhead", "scale", "cuda", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    tables = stored_tables(tmp_path)
-    assert set(tables) == {name for works in MEASUREMENTS.values() for name in works}
+    tables = _measured(read_results(tmp_path))
+    assert set(tables) == set(MEASUREMENTS)
     timed = tables["throughput"]
     assert set(timed["training"]) >= {"plain", "floor", "torch"}
     assert timed.loc[timed["training"] == "plain", "times_plain"].to_list() == [1.0, 1.0]
@@ -60,7 +58,7 @@ def test_every_part_is_stored_shown_and_drawn(tmp_path: Path) -> None:
     assert tables["neighbors"]["same_neighbors"].to_list() == [1.0, 1.0]
     assert len(tables["cuda"]) == 0 or torch.cuda.is_available()
     assert json.loads(timed["machine"].iloc[0])["torch"] == torch.__version__
-    assert timed["command"].str.contains("experiments benchmark throughput").all()
+    assert "experiments benchmark throughput" in read_results(tmp_path).records[0].command
     for name in ("throughput", "step_cost"):
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 1000
     assert "Neighbour table" in done.stdout
@@ -71,30 +69,24 @@ def test_every_part_is_stored_shown_and_drawn(tmp_path: Path) -> None:
 def test_misuse_is_one_line(tmp_path: Path) -> None:
     nothing = run("benchmark", "--show", "--out", tmp_path / "nowhere")
     assert nothing.returncode == 2
-    assert "nothing is stored in" in nothing.stderr
+    assert "no results in" in nothing.stderr
     assert not (tmp_path / "nowhere").exists()
     assert run("benchmark", "thruput", "--out", tmp_path).returncode == 2
 
 
 def test_a_part_that_fails_leaves_what_was_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = pd.DataFrame({"x": [1.5], "machine": "{}", "command": "c"})
-    kept.to_csv(tmp_path / "cuda.csv", index=False)
+    monkeypatch.setitem(MEASUREMENTS, "cuda", ("cuda", "GPU", lambda report: pd.DataFrame({"x": [1.5]})))
+    assert run("benchmark", "cuda", "--out", tmp_path).returncode == 0
+    before = (tmp_path / "cells" / "cuda.json").read_bytes()
 
-    def broken(_: object) -> pd.DataFrame:
+    def broken(report: object) -> pd.DataFrame:
         raise RuntimeError("out of power")
 
-    monkeypatch.setitem(MEASUREMENTS, "cuda", {"cuda": broken})
-    with pytest.raises(RuntimeError, match="out of power"):
-        measure(["cuda"], [0], tmp_path, "c", Console(quiet=True))
-    assert stored_tables(tmp_path)["cuda"].equals(kept)
-
-
-def test_two_that_measure_into_one_folder_would_disturb_each_other(tmp_path: Path) -> None:
-    with claim_folder(tmp_path, "measures"):
-        refused = run("benchmark", "cuda", "--out", tmp_path)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith(f"error: another process measures into {tmp_path}: wait until it is done")
-    assert run("benchmark", "cuda", "--out", tmp_path).returncode == 0
+    monkeypatch.setitem(MEASUREMENTS, "cuda", ("cuda", "GPU", broken))
+    failed = run("benchmark", "cuda", "--out", tmp_path)
+    assert failed.returncode == 2
+    assert "cuda failed: RuntimeError: out of power" in failed.stderr
+    assert (tmp_path / "cells" / "cuda.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("name", list(SIZES))
@@ -134,22 +126,3 @@ def test_peak_memory_is_that_of_the_work_alone() -> None:
     small, large = peak_memory_mb(_hold, 1), peak_memory_mb(_hold, 300)
     assert 250 < large - small < 350
     assert ballast.sum() > 0
-
-
-def test_learning_is_stored_by_variant_and_split_and_not_computed_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fast = replace(PRESETS["smoke"], trainings=8)
-    monkeypatch.setattr(learning, "VARIANTS", {"Algorithm 1": fast, "two masks": fast})
-    monkeypatch.setattr(learning, "CHECKPOINTS", (4, 8))
-    monkeypatch.setattr(learning, "BUDGETS", {"two masks": 4})
-    said: list[str] = []
-    learning.run_learning(tmp_path, ["Algorithm 1", "two masks"], [0], said.append)
-    assert len(said) == 3
-    learning.run_learning(tmp_path, ["Algorithm 1", "two masks"], [0], said.append)
-    assert len(said) == 3
-    stored = read_learning(tmp_path)
-    assert stored["trainings"].to_list() == [4, 8, 4]
-    table = learning_table(stored).set_index("Variant")
-    assert table.loc["Algorithm 1", "8"] == "+0.0000"
-    assert table.loc["two masks"].to_dict() == {"Splits": "1", "4": table.loc["Algorithm 1", "4"], "8": ""}

@@ -40,12 +40,8 @@ SMALL = {"hidden_sizes": (6,), "device": "cpu"}
 LOO = {"baseline": "leave_one_out", **SMALL}
 AGENTS: dict[str, Callable[..., Any]] = {
     "Algorithm 1": lambda log: Reinforce(ReinforceConfig(**SMALL), 3, log),
-    "converging": lambda log: ReinforceVariant(
-        ReinforceVariantConfig(patience=2, progress_window=2, keep_best=True, **SMALL), 3, log
-    ),
-    "averaging": lambda log: ReinforceVariant(
-        ReinforceVariantConfig(average=0.5, normalize=True, entropy_bonus=0.1, center=True, **LOO), 3, log
-    ),
+    "converging": lambda log: ReinforceVariant(ReinforceVariantConfig(patience=2, progress_window=2, **SMALL), 3, log),
+    "entropy": lambda log: ReinforceVariant(ReinforceVariantConfig(normalize=True, entropy_bonus=0.1, **LOO), 3, log),
     "antithetic, critic": lambda log: ReinforceVariant(ReinforceVariantConfig(antithetic=True, critic=True, **LOO), 3, log),
     "MaskRegression": lambda log: MaskRegression(MaskRegressionConfig(num_features=5), 3, log),
     "CrossEntropy": lambda log: CrossEntropy(CrossEntropyConfig(population=8), 3, log),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.logger import CSVOutputFormat, Logger
@@ -102,21 +100,3 @@ def test_a_budget_that_ends_first_is_spent(patience: int | None) -> None:
     ReinforceVariant(config).learn(envs, 83, lambda _, metrics: converged.append(metrics["convergence/converged"]))
     assert len(envs.history) == 20  # 83 rounded down to whole updates
     assert converged == [0.0] * 20
-
-
-def test_keep_best_keeps_the_policy_of_the_highest_smoothed_reward() -> None:
-    """Against a replay that looks back over the whole run: the same weights as learning that ends at the best update."""
-    config = ReinforceVariantConfig(
-        learning_rate=0.03, baseline="leave_one_out", progress_window=5, keep_best=True
-    )  # so large that it gets worse
-    rewards: list[float] = []
-    kept = ReinforceVariant(config, seed=1)
-    kept.learn(ToyVectorEnv(4), 4 * 60, lambda _, metrics: rewards.append(metrics["reward/mean"]))
-    smoothed = [np.mean(rewards[update - 4 : update + 1]) for update in range(4, len(rewards))]
-    best = 5 + int(np.argmax(smoothed))
-    assert best < len(rewards)  # else there is nothing to tell apart
-    stopped = ReinforceVariant(replace(config, keep_best=False), seed=1).learn(ToyVectorEnv(4), 4 * best)
-    assert kept.network is not None
-    assert stopped.network is not None
-    for ours, theirs in zip(kept.network.parameters(), stopped.network.parameters(), strict=True):
-        assert torch.equal(ours, theirs)

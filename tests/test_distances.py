@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.statistics import paired_difference
+from experiments.show.statistics import paired_difference
 from experiments.studies import distances
 from experiments.studies.distance_bins import equal_bins, measure, pair_distances
 from experiments.studies.distances import Distances
 from mixrl_env import MixingProblem, ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.streams import stream
-from tests.test_study_kinds import stored_frame
+from tests.studies import as_results, compute_all
 
 SMALL = RegressorConfig(hidden_sizes=(32, 32), learning_rate=0.01, max_steps=1000)
 TINY = RegressorConfig(hidden_sizes=(4,), max_steps=5)
@@ -135,11 +135,9 @@ def test_the_regressor_is_the_papers(
     dataset: str, sizes: tuple[int, ...], changes: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problems: list[MixingProblem] = []
-    monkeypatch.setattr(distances, "measure", lambda problem, *_: problems.append(problem) or [])
-    [(name, compute)] = Distances(dataset=dataset, splits=(3,), regressor=changes).cells()
-    compute()
+    monkeypatch.setattr(distances, "measure", lambda problem, *_: problems.append(problem) or [{}])
+    compute_all(Distances(dataset=dataset, splits=(3,), regressor=changes))
     [problem] = problems
-    assert name == f"{dataset}-split3"
     assert np.array_equal(problem.data.x_train, load_dataset(dataset, 3).x_train)
     assert problem.config.regressor.hidden_sizes == sizes
     assert problem.config.regressor.max_steps == changes.get("max_steps", RegressorConfig().max_steps)
@@ -155,7 +153,7 @@ def test_tables_against_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         distances, "measure", lambda problem, bins, repeats, seed: measure(problem_of(TINY), bins, repeats, seed)
     )
     study = Distances(splits=(4, 0, 2), bins=3, repeats=2)
-    stored = stored_frame(study, tmp_path / "cells")
+    stored = compute_all(study)
     records = stored.to_dict("records")
 
     def means(column: str, what: str, space: str = "", number: int = 0) -> list[float]:
@@ -167,7 +165,7 @@ def test_tables_against_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             every.append(float(np.mean([row[column] for row in ours])))
         return every
 
-    (_, data), (_, label), (_, ends), (_, correlation) = Distances.tables(stored)
+    (_, data), (_, label), (_, ends), (_, correlation) = Distances.tables(as_results(stored))
     for space, table in (("data", data), ("label", label)):
         assert len(table) == 3
         for number, line in enumerate(table.to_dict("records"), start=1):
@@ -183,6 +181,6 @@ def test_tables_against_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ranks = [row["spearman"] for row in records if row["what"] == "all pairs"]
     assert correlation.to_dict("records")[0]["Mean"] == f"{np.mean(ranks):+.2f}"
     assert (stored["what"] == "pair").sum() == 3 * 400
-    [figure] = Distances.draw(stored, tmp_path)
+    [figure] = Distances.draw(as_results(stored), tmp_path)
     assert figure.name == "distances_no2.png"
     assert figure.read_bytes().startswith(b"\x89PNG")

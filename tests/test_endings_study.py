@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.statistics import paired_difference
+from experiments.show.statistics import paired_difference
 from experiments.studies import endings
 from experiments.studies.endings import EARLY, ENDINGS, Endings
 from mixrl_env import RegressorConfig
@@ -19,6 +19,7 @@ from mixrl_env.env import make_problem
 from mixrl_env.metrics import rmse
 from mixrl_env.regressor import FittedRegressors
 from mixrl_env.streams import stream
+from tests.studies import as_results, compute
 
 TINY = RegressorConfig(hidden_sizes=(8,), learning_rate=0.01, max_steps=200, eval_every=20, patience=2)
 METHODS = ("No Augmentation", "Original Mixup", "Global kNN, k = 8")
@@ -27,9 +28,8 @@ SCORES = ("val_rmse", "test_rmse", "train_steps")
 
 def test_a_cell_holds_one_row_a_method_and_ending(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endings, "SMALL_REGRESSOR", TINY)
-    [(name, compute)] = Endings(datasets=("half_wiggly",), splits=(20,), repeats=2).cells()
-    stored = pd.DataFrame(compute())
-    assert name == "half_wiggly-split20"
+    [cell] = Endings(datasets=("half_wiggly",), splits=(20,), repeats=2).cells()
+    stored = compute(cell)
     assert list(zip(stored["method"], stored["ending"], strict=True)) == list(product(METHODS, ENDINGS))
     assert np.isfinite(stored[list(SCORES)]).all(axis=None)
     for score in SCORES[:2]:
@@ -81,7 +81,7 @@ def stored_rows(splits: int) -> pd.DataFrame:
 
 def test_tables_against_loops() -> None:
     stored = stored_rows(6)
-    pooled, by_method = (table for _, table in Endings.tables(stored))
+    pooled, by_method = (table for _, table in Endings.tables(as_results(stored)))
     assert len(pooled) == 2 * len(ENDINGS)
     assert len(by_method) == 2 * len(METHODS)
 
@@ -106,6 +106,6 @@ def test_tables_against_loops() -> None:
 def test_the_figure_can_be_drawn_before_all_is_stored(splits: int, tmp_path: Path) -> None:
     stored = stored_rows(splits)
     for part in (stored, stored[stored["dataset"] == "gap"]):
-        [path] = Endings.draw(part, tmp_path)
+        [path] = Endings.draw(as_results(part), tmp_path)
         assert path.read_bytes().startswith(b"\x89PNG")
-        assert Endings.tables(part)
+        assert Endings.tables(as_results(part))

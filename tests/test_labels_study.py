@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import nn
 
-from experiments.paper import PUBLISHED
-from experiments.published import REPORTED
-from experiments.settings import PRESETS
-from experiments.statistics import paired_difference
+from experiments.presets import PRESETS
+from experiments.published import PUBLISHED, REPORTED
+from experiments.show.statistics import paired_difference
 from experiments.studies import labels, mixed_minibatches
 from experiments.studies.labels import LABELS, METHODS, RECIPES, Labels
 from experiments.studies.mixed_minibatches import BATCH_SIZE, Draws, partners, predict, train
 from mixrl_env import RegressorConfig, load_dataset
+from tests.studies import as_results, compute
 
 SCORES = ("val_rmse", "test_rmse", "test_rmse_averaged")
 
@@ -128,9 +128,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_cells_hold_one_row_a_method(recipe: str) -> None:
-    cells = {name: compute() for name, compute in Labels(splits=(3,)).cells() if f"-{recipe[:4].lower()}" in name}
-    assert len(cells) == 2
-    raw, standardised = (pd.DataFrame(rows) for rows in cells.values())
+    raw, standardised = (compute(cell) for cell in Labels(splits=(3,)).cells() if cell.labels["recipe"] == recipe)
     for rows, kind in ((raw, "raw"), (standardised, "standardised")):
         assert rows["method"].tolist() == list(METHODS)
         assert (rows[["recipe", "labels", "split_seed"]] == [recipe, kind, 3]).all(axis=None)
@@ -143,11 +141,11 @@ def test_cells_hold_one_row_a_method(recipe: str) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_choices_of_c_mixups_recipe_see_no_test_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = pd.DataFrame(labels._cell("C-Mixup's", "standardised", 0))
+    rows = pd.DataFrame(labels._cell(0, "C-Mixup's", "standardised"))
     data = load_dataset("no2", 0)
     assert data.y_test is not None
     monkeypatch.setattr(labels, "load_dataset", lambda name, split: replace(data, y_test=data.y_test + 1))
-    other = pd.DataFrame(labels._cell("C-Mixup's", "standardised", 0))
+    other = pd.DataFrame(labels._cell(0, "C-Mixup's", "standardised"))
     kept = ["val_rmse", "chosen", "learning_rate"]
     pd.testing.assert_frame_equal(rows[kept], other[kept])
     assert (rows["test_rmse"] != other["test_rmse"]).all()
@@ -168,7 +166,7 @@ def stored_rows(splits: int) -> pd.DataFrame:
 
 def test_tables_pair_methods_by_split() -> None:
     stored = stored_rows(6)
-    single, averaged, standardising, reported = (table for _, table in Labels.tables(stored))
+    single, averaged, standardising, reported = (table for _, table in Labels.tables(as_results(stored)))
     assert len(single) == len(averaged) == len(RECIPES) * len(LABELS) * len(METHODS)
     for table, score in ((single, "test_rmse"), (averaged, "test_rmse_averaged")):
         for line in table.to_dict("records"):
@@ -190,9 +188,9 @@ def test_tables_pair_methods_by_split() -> None:
 def test_the_figure_can_be_drawn_before_all_is_stored(splits: int, tmp_path: Path) -> None:
     stored = stored_rows(splits)
     for part in (stored, stored[(stored["recipe"] == "ours") & (stored["labels"] == "raw")]):
-        [path] = Labels.draw(part, tmp_path)
+        [path] = Labels.draw(as_results(part), tmp_path)
         assert path.read_bytes().startswith(b"\x89PNG")
-        assert Labels.tables(part)
+        assert Labels.tables(as_results(part))
 
 
 def test_published_figures_have_a_reference_each() -> None:

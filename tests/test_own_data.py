@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import csv
-import json
-import pickle
-import re
 from collections.abc import Callable
 from decimal import Decimal
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.own_table import OwnTable
-from experiments.results import NUMBERS, ResultStore, read_results
-from experiments.settings import PRESETS, Settings, with_changes
-from experiments.studies.kinds import read_toml
-from experiments.study import Study, read_study
-from mixrl_env import MixRLEnv, RegressionData, from_frame, read_table
-from mixrl_env.neighbors import DEFAULT_OPTIONS
-from tests.test_experiments import run
+from mixrl_env import RegressionData, from_frame, read_table
 
 PAGE = Path(__file__).parent.parent / "docs" / "datasets.md"
 ROWS = 30
@@ -298,179 +287,3 @@ def test_files_that_are_refused(tmp_path: Path, what: str) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "mine.csv", "y")
-
-
-# Studies
-
-
-def read(path: Path) -> Study:
-    return read_study(path, read_toml(path))
-
-
-def toml(folder: Path, text: str) -> Path:
-    path = folder / "mine.toml"
-    path.write_text(text)
-    return path
-
-
-SMALL = """
-preset = "smoke"
-[tables.mine]
-path = "mine.csv"
-targets = ["y"]
-"""
-
-
-def test_what_a_study_knows_of_a_table(tmp_path: Path) -> None:
-    path = written(tmp_path, GOOD)
-    study = read(toml(tmp_path, SMALL))
-    assert study.datasets == ("mine",)  # all tables, where no datasets are named
-    table = study.tables["mine"]
-    assert table == OwnTable(path, sha256(GOOD.encode()).hexdigest(), ("y",), None, (3, 3, 2))
-    settings = pickle.loads(pickle.dumps(study.settings_on("mine", "MixRL")))
-    assert (settings.dataset, settings.env_id) == ("mine", "MixRL-v0")
-    assert settings.options == (("data", 1), ("data", 2), ("label", 1), ("label", 2))  # 3 training rows
-    told = json.loads(json.dumps(settings.as_dict()))["table"]
-    assert told == {"file": "mine.csv", "sha256": table.sha256, "targets": ["y"], "split": None, "sizes": [3, 3, 2]}
-    data = settings.load(4)
-    assert np.array_equal(data.x_val, read_table(path, "y", split_seed=4).x_val)
-    assert data.y_train.std() == pytest.approx(1)
-    env = gym.make(settings.env_id, **settings.env_settings() | {"data": data, "pretrained": False}).unwrapped
-    assert isinstance(env, MixRLEnv)
-    assert env.problem.options == settings.options
-
-
-def test_settings_on_a_table_leave_out_options_that_it_is_too_small_for() -> None:
-    for preset in PRESETS.values():
-        assert "table" not in preset.as_dict()
-    enough = OwnTable(Path("mine.csv"), "", ("y",), None, (17, 1, 1))
-    assert Settings().on("mine", enough).options is None  # the environment's own fit: k goes up to 16
-    assert max(k for _, k in DEFAULT_OPTIONS) == 16
-    with pytest.raises(ValueError, match="k must lie between 1 and n_train - 1 = 16"):
-        Settings(options=(("data", 17),)).on("mine", enough)
-    with pytest.raises(ValueError, match=r"table is no setting: define the table as \[tables\.NAME\]"):
-        with_changes(Settings(), {"table": "mine.csv"})
-
-
-def test_a_table_may_be_added_to_stored_results_but_not_another_of_its_name(tmp_path: Path) -> None:
-    written(tmp_path, GOOD)
-    plain = read(toml(tmp_path, 'preset = "smoke"\ndatasets = ["no2"]'))
-    ResultStore(tmp_path / "out", plain, "").add([{**dict.fromkeys(NUMBERS, 0), "dataset": "no2", "method": "MixRL"}])
-    both = read(toml(tmp_path, 'datasets = ["no2", "mine"]' + SMALL))
-    store = ResultStore(tmp_path / "out", both, "")
-    store.add([{**dict.fromkeys(NUMBERS, 0), "dataset": "mine", "method": "MixRL"}])
-    stored = read_results(tmp_path / "out").set_index("dataset")["settings"]
-    assert stored["no2"] == json.dumps(PRESETS["smoke"].as_dict())
-    assert stored["mine"] == json.dumps(both.settings_on("mine", "MixRL").as_dict())
-    ResultStore(tmp_path / "out", both, "")
-    ResultStore(tmp_path / "out", plain, "")
-    for text, what in ((SMALL + "sizes = [4, 2, 2]", "sizes"), (SMALL.replace('"y"', '"b"'), "targets")):
-        with pytest.raises(ValueError, match=f"made with another {what} of the table 'mine': .* choose another folder"):
-            ResultStore(tmp_path / "out", read(toml(tmp_path, text)), "")
-    learned = read(toml(tmp_path, SMALL + '[variants."other name"]'))  # computes nothing of what is stored
-    ResultStore(tmp_path / "out", learned, "")
-    written(tmp_path, GOOD + "1,2,3\n")
-    with pytest.raises(ValueError, match="another sha256 of the table 'mine'"):
-        ResultStore(tmp_path / "out", read(toml(tmp_path, SMALL + '[variants."other name"]')), "")
-
-
-def test_a_table_may_be_called_by_a_number(tmp_path: Path) -> None:
-    written(tmp_path, GOOD)
-    store = ResultStore(tmp_path / "out", read(toml(tmp_path, SMALL.replace("tables.mine", "tables.2020"))), "")
-    store.add([{**dict.fromkeys(NUMBERS, 0), "dataset": "2020", "method": "MixRL"}])
-    assert store.done() == {("2020", "MixRL", 0)}
-
-
-def test_a_file_that_changes_while_a_study_runs_is_refused(tmp_path: Path) -> None:
-    written(tmp_path, GOOD)
-    table = read(toml(tmp_path, SMALL)).tables["mine"]
-    written(tmp_path, GOOD.replace("0.5", "0.6"))
-    with pytest.raises(ValueError, match=r"mine\.csv has changed while the study ran"):
-        table.load(0)
-
-
-REFUSED_TABLES = {
-    "no table": ("tables = 3", r"tables must be written as \[tables\.NAME\], got 3"),
-    "no keys": ("[tables.mine]", r"\[tables\.mine\] must give path and targets"),
-    "no targets": ('[tables.mine]\npath = "mine.csv"', r"\[tables\.mine\] must give path and targets"),
-    "key": (SMALL + 'target = "y"', "unknown key of a table 'target'; known: 'path', 'targets', 'split', 'sizes'"),
-    "name of a dataset": (SMALL.replace("tables.mine", "tables.no2"), "cannot be called 'no2', which is another dataset"),
-    "name of a file": (SMALL.replace("tables.mine", 'tables."a/b"'), "digits, _ and - only, got 'a/b'"),
-    "targets": (SMALL.replace('["y"]', "[1]"), r"targets of table 'mine' must be a list of column names, got \[1\]"),
-    "sizes": (SMALL + "sizes = 5", "sizes of table 'mine' must be a list of three whole numbers, got 5"),
-    "shares": (SMALL + "sizes = [0.5, 0.25, 0.25]", "sizes must be three whole numbers"),
-    "split": (SMALL + "split = 5", "split of table 'mine' must be a text, got 5"),
-    "no file": (SMALL.replace("mine.csv", "other.csv"), r"table 'mine': cannot read .*other\.csv: No such file"),
-    "column": (SMALL.replace('"y"', '"Y"'), "has no column 'Y', which is named as target; did you mean 'y'?"),
-    "no test rows": (SMALL + "sizes = [5, 3, 0]", "table 'mine' has no test rows, which a study judges methods on"),
-    "unknown dataset": ('datasets = ["yours"]\n' + SMALL, "unknown dataset 'yours'; known: .*, 'mine'$"),
-    "options": (SMALL + '[settings]\noptions = [["data", 5]]', r"k must lie between 1 and n_train - 1 = 2"),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED_TABLES)
-def test_tables_of_a_study_that_are_refused_before_any_work(tmp_path: Path, what: str) -> None:
-    text, message = REFUSED_TABLES[what]
-    written(tmp_path, GOOD)
-    path = toml(tmp_path, text)
-    with pytest.raises(ValueError, match=message) as caught:
-        read(path)
-    assert str(path) in str(caught.value)
-
-
-def blocks(language: str) -> list[str]:
-    """Code blocks of a language in the section "Your own table"."""
-    section = PAGE.read_text().split("## Your own table")[1].split("\n## ")[0]
-    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
-
-
-def test_the_page_runs_from_a_table_to_the_results_of_a_study(
-    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The code writes flats.csv, which the study beside it reads; cut to what can be computed in seconds."""
-    monkeypatch.chdir(tmp_path)
-    (code,), (study,) = blocks("python"), blocks("toml")
-    names: dict[str, Any] = {}
-    exec(code, names)
-    assert names["env"].action_space.n == 50
-    assert len(names["drawn"].x_train) == 60
-    frame.rename(columns={"price": "deposit"}).to_csv("rents.csv", index=False)
-    (tmp_path / "page.toml").write_text(study)
-    assert read(tmp_path / "page.toml").datasets == ("no2", "flats", "rents")
-    small = study.replace('"no2", ', "").replace("splits = [0, 1, 2]", 'splits = [0, 1]\npreset = "smoke"')
-    (tmp_path / "page.toml").write_text(small)
-
-    done = run("sweep", "page.toml", "--out", "results")
-    assert done.returncode == 0, done.stderr
-    assert "flats: accuracy, 2 splits" in done.stdout
-    assert "rents: accuracy, the given split, 2 seeds" in done.stdout
-    folder = tmp_path / "results" / "page"
-    results = read_results(folder)
-    assert len(results) == 2 * 2 * 4 * 2  # datasets x splits x methods x final trainings
-    plain = results[results["method"] == "No Augmentation"]
-    assert plain.groupby("dataset")["num_rows"].unique().map(list).to_dict() == {"flats": [60], "rents": [15]}
-    told = {dataset: json.loads(rows["settings"].iloc[0])["table"] for dataset, rows in results.groupby("dataset")}
-    assert told["flats"]["sha256"] == sha256((tmp_path / "flats.csv").read_bytes()).hexdigest()
-    assert (told["rents"]["split"], told["rents"]["sizes"]) == ("part", [15, 9, 6])
-    seeds = plain[plain["dataset"] == "rents"].groupby("split_seed")["test_rmse"].mean()
-    assert seeds[0] != seeds[1]  # other random numbers on the same rows
-    for dataset in ("flats", "rents"):
-        assert (folder / "figures" / f"{dataset}_k_histogram.png").read_bytes().startswith(b"\x89PNG")
-
-    before = (folder / "results.csv").read_bytes()
-    again = run("sweep", "page.toml", "--out", "results")
-    assert again.returncode == 0, again.stderr
-    assert (folder / "results.csv").read_bytes() == before
-
-    without = re.sub(r"\[tables\.flats\].*?(?=\[tables)", "", small.replace('"flats", ', ""), flags=re.DOTALL)
-    (tmp_path / "page.toml").write_text(without)
-    assert list(read(tmp_path / "page.toml").tables) == ["rents"]
-    ResultStore(folder, read(tmp_path / "page.toml"), "")  # raises nothing: what a study does not compute may stay
-
-    (tmp_path / "page.toml").write_text(small)
-    with (tmp_path / "flats.csv").open("a") as file:
-        file.write("50,3,200000\n")
-    other = run("sweep", "page.toml", "--out", "results")
-    assert other.returncode == 2
-    assert f"made with another sha256 of the table 'flats': {told['flats']['sha256']}; choose another folder" in other.stderr
-    assert (folder / "results.csv").read_bytes() == before

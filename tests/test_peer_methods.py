@@ -12,13 +12,12 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from experiments.evaluation import final_scores
-from experiments.methods import BASELINES, PEERS, Augmented, Cell, ada, c_mixup, local_mixup, method_of
+from experiments.methods import PEERS, Augmented, Trial, ada, c_mixup, local_mixup, method_of
 from experiments.methods.ada_mixup import _POLICY, Batch, PolicyRegion, fit_policy, losses, mixed_label, region
-from experiments.methods.candidates import DRAWS
-from experiments.results import read_results
-from experiments.settings import PRESETS
-from experiments.study import Study, read_study
+from experiments.methods.evaluation import final_scores
+from experiments.methods.peers import DRAWS
+from experiments.presets import PRESETS
+from experiments.runner.store import read_results
 from mixrl_env import MixingProblem, ProblemConfig, RegressionData, RegressorConfig
 from mixrl_env.data import FloatArray
 from mixrl_env.regressor import initial_weights
@@ -28,7 +27,7 @@ N_TRAIN = 24
 TINY = RegressorConfig(hidden_sizes=(8,), learning_rate=0.01, max_steps=40, eval_every=20)
 
 
-def make_cell(folder: Path, split_seed: int = 0, lam: float | tuple[str, float] = 0.5) -> Cell:
+def make_trial(split_seed: int = 0, lam: float | tuple[str, float] = 0.5) -> Trial:
     """A linear function of three features with two labels, so that every right mixture stays on it."""
     rng = np.random.default_rng(3)
     x = rng.normal(size=(60, 3)) * [1, 10, 0.1] + [0, 5, 2]
@@ -37,7 +36,7 @@ def make_cell(folder: Path, split_seed: int = 0, lam: float | tuple[str, float] 
     data = RegressionData(x[:N_TRAIN], y[:N_TRAIN], x[N_TRAIN:45], y[N_TRAIN:45], **part)
     problem = MixingProblem(data, ProblemConfig(options=(("data", 1),), lam=lam, regressor=TINY))  # type: ignore[arg-type]
     settings = replace(PRESETS["smoke"], final_trainings=3, knn_repeats=2)
-    return Cell(problem, settings, split_seed, folder, lambda done, total, words: None)
+    return Trial(problem, settings, split_seed)
 
 
 def same_sets(one: Augmented, other: Augmented) -> bool:
@@ -53,12 +52,12 @@ def same_sets(one: Augmented, other: Augmented) -> bool:
 
 @pytest.mark.parametrize("peer", PEERS.values(), ids=PEERS)
 def test_sets_begin_with_the_training_rows_and_stay_on_a_linear_function(
-    peer: Callable[[Cell], Augmented], tmp_path: Path
+    peer: Callable[[Trial], Augmented],
 ) -> None:
-    cell = make_cell(tmp_path, lam=("beta", 0.4))
-    data = cell.problem.data
-    for x, y in peer(cell).sets:
-        assert np.array_equal(x[:N_TRAIN], cell.problem.x_train)
+    trial = make_trial(lam=("beta", 0.4))
+    data = trial.problem.data
+    for x, y in peer(trial).sets:
+        assert np.array_equal(x[:N_TRAIN], trial.problem.x_train)
         assert np.array_equal(y[:N_TRAIN], data.y_train)
         assert len(x) > N_TRAIN
         line, *_ = np.linalg.lstsq(np.c_[data.x_train, np.ones(N_TRAIN)], data.y_train, rcond=None)
@@ -66,34 +65,37 @@ def test_sets_begin_with_the_training_rows_and_stay_on_a_linear_function(
 
 
 @pytest.mark.parametrize("peer", PEERS.values(), ids=PEERS)
-def test_the_seed_alone_decides_and_global_generators_are_left_alone(peer: Callable[[Cell], Augmented], tmp_path: Path) -> None:
+def test_the_seed_alone_decides_and_global_generators_are_left_alone(
+    peer: Callable[[Trial], Augmented],
+) -> None:
     lam = ("beta", 2.0)
     np.random.seed(1)  # noqa: NPY002  what somebody else may have done
     torch.manual_seed(1)
     before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    first = peer(make_cell(tmp_path, lam=lam))
+    first = peer(make_trial(lam=lam))
     assert np.array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), before[1])
     np.random.seed(2)  # noqa: NPY002
     torch.manual_seed(2)
-    assert same_sets(first, peer(make_cell(tmp_path, lam=lam)))
-    assert not same_sets(first, peer(make_cell(tmp_path, split_seed=1, lam=lam)))
+    assert same_sets(first, peer(make_trial(lam=lam)))
+    assert not same_sets(first, peer(make_trial(split_seed=1, lam=lam)))
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "count", "sets"),
+    ("name", "count", "sets"),
     [
-        ("C-Mixup", "c_mixup.csv", len(c_mixup.BANDWIDTHS), 3),
-        ("Local Mixup", "local_mixup.csv", len(local_mixup.SHARES), 1),
-        ("Anchor Data Augmentation", "ada.csv", len(ada.CLUSTERS) * len(ada.ALPHAS), 3),
+        ("C-Mixup", len(c_mixup.BANDWIDTHS), 3),
+        ("Local Mixup", len(local_mixup.SHARES), 1),
+        ("Anchor Data Augmentation", len(ada.CLUSTERS) * len(ada.ALPHAS), 3),
     ],
 )
-def test_validation_rows_choose_and_every_training_counts(tmp_path: Path, name: str, file: str, count: int, sets: int) -> None:
-    augmented = method_of(name)(make_cell(tmp_path))
-    trials = pd.read_csv(tmp_path / file)
-    assert len(trials) == trials["candidate"].nunique() == count
+def test_validation_rows_choose_and_every_training_counts(name: str, count: int, sets: int) -> None:
+    augmented = method_of(name)(make_trial())
+    trials = augmented.tables["candidates"]
+    assert len(trials) == count
     assert augmented.trainings == 2 * count
-    best = trials.set_index("candidate").loc[augmented.choice]
+    chosen = augmented.choice.parameters
+    (best,) = (row for row in trials.to_dict("records") if chosen.items() <= row.items())
     assert best["val_rmse"] <= 1.02 * trials["val_rmse"].min()  # chosen by the mean squared error
     assert augmented.num_rows == best["num_rows"]
     assert len(augmented.sets) == sets
@@ -101,8 +103,8 @@ def test_validation_rows_choose_and_every_training_counts(tmp_path: Path, name: 
 
 
 def test_final_regressors_take_the_sets(tmp_path: Path) -> None:
-    cell = make_cell(tmp_path)
-    scores = final_scores(cell.problem, method_of("AdaMixUp")(cell), 0, 3)
+    trial = make_trial()
+    scores = final_scores(trial.problem, method_of("AdaMixUp")(trial).sets, 0, 3)
     assert all(np.isfinite(score.test_rmse) for score in scores)
 
 
@@ -140,13 +142,13 @@ def test_partners_are_drawn_as_often_as_the_kernel_says(tmp_path: Path, monkeypa
     """Partners are read off the mixed rows, whose lambda is known."""
     monkeypatch.setattr(c_mixup, "BANDWIDTHS", (0.5,))
     monkeypatch.setattr(c_mixup, "_LAM", 0.0)  # the mixed row is the partner
-    cell = make_cell(tmp_path)
-    cell = replace(cell, settings=replace(cell.settings, final_trainings=60))
-    data = cell.problem.data
+    trial = make_trial()
+    trial = replace(trial, settings=replace(trial.settings, final_trainings=60))
+    data = trial.problem.data
     chances = brute_force_chances(data.standardize_y(data.y_train), 0.5)
     found = np.zeros_like(chances)
-    for x, _ in c_mixup.augment(cell).sets:
-        partners = np.argmin(np.abs(x[N_TRAIN:, None] - cell.problem.x_train[None]).sum(axis=2), axis=1)
+    for x, _ in c_mixup.augment(trial).sets:
+        partners = np.argmin(np.abs(x[N_TRAIN:, None] - trial.problem.x_train[None]).sum(axis=2), axis=1)
         np.add.at(found, (np.repeat(np.arange(N_TRAIN), DRAWS), partners), 1)
     expected = 60 * DRAWS * chances
     often = expected > 5  # where the chi-square distribution holds; the rest is one class a row
@@ -172,8 +174,8 @@ def test_radius_decides_which_pairs_are_mixed() -> None:
 
 def test_local_mixup_with_every_pair_is_original_mixup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_mixup, "SHARES", (1.0,))
-    cell = make_cell(tmp_path)
-    assert same_sets(local_mixup.augment(cell), method_of("Original Mixup")(cell))
+    trial = make_trial()
+    assert same_sets(local_mixup.augment(trial), method_of("Original Mixup")(trial))
 
 
 # Anchor Data Augmentation
@@ -280,7 +282,7 @@ def test_where_mixing_invents_wrong_labels_lambda_goes_to_one_side(seed: int) ->
 
 
 def test_joint_training_stops_early_and_keeps_the_best_look(tmp_path: Path) -> None:
-    data = make_cell(tmp_path).problem.data
+    data = make_trial().problem.data
     config = RegressorConfig(hidden_sizes=(16,), learning_rate=0.01, eval_every=5, patience=3, max_steps=5000)
     policy = fit_policy(data, config, np.random.default_rng(0))
     assert policy.train_steps < 5000
@@ -293,15 +295,6 @@ def test_joint_training_stops_early_and_keeps_the_best_look(tmp_path: Path) -> N
 # Studies
 
 
-def test_peers_run_only_when_they_are_named() -> None:
-    assert list(Study.of_preset("default", (0,)).methods) == [*BASELINES, "MixRL"]
-    assert list(read_study(Path("one.toml"), {"preset": "default"}).methods) == [*BASELINES, "MixRL"]
-    named = read_study(Path("one.toml"), {"baselines": ["C-Mixup", "No Augmentation"], "variants": {}})
-    assert list(named.methods) == ["C-Mixup", "No Augmentation"]
-    with pytest.raises(ValueError, match=r"cannot be called 'AdaMixUp', which is a baseline"):
-        read_study(Path("one.toml"), {"variants": {"AdaMixUp": {}}})
-
-
 def test_peers_and_ablations_run_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
@@ -312,11 +305,12 @@ def test_peers_and_ablations_run_from_a_file(tmp_path: Path) -> None:
     )
     done = run("sweep", path, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    results = read_results(tmp_path / "mine")
+    stored = read_results(tmp_path / "mine")
+    results = stored.rows
     assert results["method"].nunique() == 7
     rows = results.drop_duplicates("method").set_index("method")["num_rows"]
     assert rows["AdaMixUp"] == 200 + 200 * 199 // 2
     assert rows["C-Mixup"] == rows["Anchor Data Augmentation"] == 200 * (1 + DRAWS)
-    cell = tmp_path / "mine" / "no2-split0"
-    assert set(pd.read_csv(cell / "w-o-label-data-dist-limits" / "policy.csv")["space"]) == {"all"}
-    assert set(pd.read_csv(cell / "w-o-data-dist-limits" / "policy.csv")["space"]) == {"label"}
+    for variant, spaces in (("W/O Label & Data Dist. Limits", {"all"}), ("W/O Data Dist. Limits", {"label"})):
+        (record,) = stored.where(method=variant).records
+        assert set(pd.read_csv(stored.file(record, "policy.csv"))["space"]) == spaces

@@ -186,7 +186,7 @@ def test_two_sweeps_at_once_compute_nothing_twice(tmp_path: Path, monkeypatch: p
 
 
 def test_cells_of_another_sweep_are_waited_for(tmp_path: Path) -> None:
-    """A cell that another sweep has locked is left to it; one that it fails at is not tried, one that it drops is taken over."""
+    """A cell that another sweep has locked is left to it; one that it drops is taken over, one that it fails at is not."""
     store = store_of(tmp_path / "kept", squares(1, 2, 3))
     store.begin()
     locks = {one.name: locked(store.folder, one.name) for one in store.cells}
@@ -293,5 +293,3 @@ def test_progress_counts_and_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
     progress.end(other, Failure("error", "why"), 30.0)
     assert progress.failed == ["square-2"]
     assert out.getvalue().splitlines() == ["[3/6] square-1: 30.0 s", "[4/6] square-2: failed: why"]
-
-

@@ -9,14 +9,19 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments.across import across_tables, never_loses
 from experiments.pages import filled
-from experiments.results import read_results
-from experiments.statistics import bootstrap_interval, paired_difference
-from experiments.tables import accuracy_table, difference_table, variants_table
+from experiments.runner.store import read_results
+from experiments.show.statistics import bootstrap_interval, paired_difference
+from experiments.studies.comparison_tables import (
+    accuracy_table,
+    across_tables,
+    difference_table,
+    never_loses,
+    variants_table,
+)
 
 ROOT = Path(__file__).parent.parent
-STUDY = ROOT / "results" / "no2-default"
+STUDY = ROOT / "results" / "no2"
 
 
 def some_results() -> pd.DataFrame:
@@ -28,7 +33,7 @@ def some_results() -> pd.DataFrame:
         for seed in range(2)
     ]
     names = ("val_rmse", "test_rmse", "test_r2", "val_rmse_averaged", "test_rmse_averaged")
-    return pd.DataFrame(rows).assign(**{name: rng.normal(0.5, 0.02, len(rows)) for name in names}, settings="{}")
+    return pd.DataFrame(rows).assign(**{name: rng.normal(0.5, 0.02, len(rows)) for name in names}, agent="")
 
 
 def test_bootstrap_interval_agrees_with_resampling_by_hand() -> None:
@@ -68,7 +73,7 @@ def test_accuracy_table_against_a_loop() -> None:
         assert table.loc[method, "Test RMSE"] == f"{np.mean(by_split):.4f} ± {np.std(by_split, ddof=1):.4f}"
     assert table.loc["MixRL", "Paper RMSE"] == "0.5012"
     assert table.loc["MixRL", "Min."] == "2.5"
-    ours = accuracy_table(results.assign(settings='{"agent": "mask_regression"}')).set_index("Method")
+    ours = accuracy_table(results.assign(agent="mask_regression")).set_index("Method")
     assert (ours["Paper RMSE"] == "").all()  # the paper has no regression on masks
     other = accuracy_table(results.assign(dataset="auto"))
     assert not [column for column in other if "Paper" in column]
@@ -141,9 +146,7 @@ def test_across_datasets_against_loops() -> None:
 
 
 def test_stored_study_is_complete() -> None:
-    results = read_results(STUDY)
-    assert (results.groupby(["method", "split_seed"]).size() == 5).all()
-    assert results["preset"].eq("no2-default").all()
+    assert (read_results(STUDY).rows.groupby(["method", "split_seed"]).size() == 5).all()
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])
@@ -156,4 +159,4 @@ def test_a_page_that_asks_for_what_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nowhere"):
         filled("<!-- tables: nowhere -->\n<!-- /tables -->", tmp_path)
     with pytest.raises(ValueError, match="no number 99"):
-        filled("<!-- tables: results/no2-default 99 -->\n<!-- /tables -->", ROOT)
+        filled("<!-- tables: results/no2 99 -->\n<!-- /tables -->", ROOT)

@@ -21,7 +21,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 import mixrl_env  # noqa: F401  # registers the ids
 from mixrl import RowPolicy
-from mixrl.sb3 import DEFAULTS
+from mixrl.sb3.agent import DEFAULTS
 from tests.test_own_agent import PAGE
 
 ROOT = Path(__file__).parent.parent

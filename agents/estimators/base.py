@@ -14,7 +14,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_consistent_length, validate_data
 
 from mixrl.estimators.columns import Categorical, Columns, as_floats, as_matrix
-from mixrl.estimators.models import Clones, deal, given, networks, with_mixed
+from mixrl.estimators.models import Clones, deal, folds_stream, given, networks, with_mixed
 from mixrl.estimators.search import LEARNED, LEARNED_HALF, Effort, Found, Mixer, Report, default_config, search
 from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray, LabelScale
@@ -66,7 +66,7 @@ class MixingEstimator(BaseEstimator):
             scaler = StandardScaler().fit(labels)
             self._label_scale = LabelScale(scaler.mean_, scaler.scale_)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        rng = stream(seed, "folds")
+        rng = folds_stream(seed)
         if X_val is None:
             folds = deal(x, self._scale(labels), min(self.folds, len(x) - 2), rng)
         else:

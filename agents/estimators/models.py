@@ -17,6 +17,7 @@ from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.mixing import mix
 from mixrl_env.plans import with_mixed_rows
 from mixrl_env.regressor import TrainingSet
+from mixrl_env.streams import stream
 
 Pairs = tuple[IntArray, IntArray]
 """Rows i and j to mix, each of shape (p,)."""
@@ -36,6 +37,11 @@ class Fold:
     data: RegressionData
     train: IntArray
     held: IntArray
+
+
+def folds_stream(seed: int) -> np.random.Generator:
+    """The generator that permutes the rows before they are dealt into folds."""
+    return stream(seed, "folds")
 
 
 def deal(x: FloatArray, y: FloatArray, count: int, rng: np.random.Generator) -> list[Fold]:

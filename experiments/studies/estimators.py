@@ -25,14 +25,13 @@ from experiments.show.statistics import paired_difference
 from experiments.show.tables import Titled
 from experiments.study import Datasets, Seeds, Study
 from mixrl import MixRLRegressor
-from mixrl.estimators.models import deal, fit_networks
+from mixrl.estimators.models import deal, fit_networks, folds_stream
 from mixrl.estimators.search import default_config, models_stream
 from mixrl_env import MixingProblem, load_dataset
 from mixrl_env.data import FloatArray
 from mixrl_env.datasets.known import KNOWN
 from mixrl_env.metrics import rmse
 from mixrl_env.plans import NO_MIXING
-from mixrl_env.streams import stream
 
 NETWORKS = ("No Augmentation", "Original Mixup", "C-Mixup")
 """Five networks of `MixRLRegressor`'s own kind, one a fold, averaged alike; only their mixed rows differ."""
@@ -132,7 +131,7 @@ def _networks(method: str, x: FloatArray, y: FloatArray, x_test: FloatArray, spl
     """The mean prediction of networks on the folds, weights and batches of `MixRLRegressor`; and the chosen parameters."""
     seed = int(check_random_state(split).randint(2**31 - 1))  # as the estimator draws it
     scaler, predictions, chosen = StandardScaler().fit(y), [], list[str]()
-    for number, fold in enumerate(deal(x, scaler.transform(y), _FOLDS, stream(seed, "folds"))):
+    for number, fold in enumerate(deal(x, scaler.transform(y), _FOLDS, folds_stream(seed))):
         config = replace(default_config(len(fold.data.x_train)), pretrained=False)
         problem = MixingProblem(fold.data, config)
         settings = Settings(agent="none", final_trainings=1, regressor=config.regressor)

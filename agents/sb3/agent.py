@@ -30,8 +30,8 @@ from torch import Tensor
 from mixrl.base import Envs, ProgressCallback, check_rows, settled
 from mixrl.files import write_bytes
 from mixrl.progress import update_metrics
-from mixrl.row_policy import RowPolicy
-from mixrl.sb3_vec_env import SB3VecEnv
+from mixrl.sb3.row_policy import RowPolicy
+from mixrl.sb3.vec_env import SB3VecEnv
 from mixrl_env.checks import check_whole
 from mixrl_env.regressor import resolve_device
 
