@@ -72,14 +72,14 @@ def sweep(
     """Run the cells of studies from their TOML files side by side; each study goes into the folder of its name.
 
     A cell is one method on one dataset and split, or what a study of another kind calls one. Finished cells are stored at once
-    and are not computed again, whatever ends the sweep; cells that fail are recorded in failures.csv and tried again by the
+    and are not computed again, whatever ends the sweep; cells that fail are recorded in cells/*.failed.json and tried again by the
     next sweep. Several sweeps may work on one folder.
 
     Args:
         files: such as experiments/studies/transfer.toml.
         out: folder of the studies' folders; results holds those of the documentation.
         workers: cells that run side by side; all cores of the machine or the cluster if not given.
-        engine: processes of this machine, or a Ray cluster; see docs/cluster.md.
+        engine: processes of this machine, or a Ray cluster; see docs/running.md.
         address: of the Ray cluster; if not given $RAY_ADDRESS, one that runs on this machine, or one started for the sweep.
         time_limit: minutes that a cell may take; the tables print TLE for methods that take longer.
     """

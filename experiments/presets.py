@@ -208,7 +208,7 @@ PRESETS: dict[str, Settings] = {
         trainings=512,
         reinforce=ReinforceVariantConfig(learning_rate=0.01, baseline="leave_one_out", normalize=True, hidden_sizes=(64, 64)),
     ),
-    # Ours, the default of version 0.1 (docs/mask_regression.md): the credit of rows by regression on random masks, rewards from
+    # Ours, the default of version 0.1 (docs/tried.md): the credit of rows by regression on random masks, rewards from
     # the early stop, and final regressors that each see another draw of the policy. Global kNN gets at least as many optimiser
     # steps: 6 trainings of each of 16 k.
     "mask_regression": Settings(

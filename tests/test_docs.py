@@ -199,7 +199,7 @@ def test_site_has_no_dead_link_and_needs_no_network(site: Path) -> None:
 def test_reference_has_every_public_name(site: Path) -> None:
     for package, page in ((mixrl_env, "mixrl_env"), (mixrl, "agents")):
         text = (site / "api" / f"{page}.html").read_text()
-        missing = [name for name in package.__all__ if f'id="{page}.{name}"' not in text]
+        missing = [name for name in package.__all__ if f'id="{package.__name__}.{name}"' not in text]
         assert not missing, f"docs/api/{page}.md lacks them"
 
 
