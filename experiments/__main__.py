@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -54,7 +54,7 @@ def reproduce(
         workers: methods that run side by side and share the cores.
     """
     folder = out or Path("runs") / f"{dataset}-{preset}{'-raw' if raw_labels else ''}"
-    given = {"kind": "compare", "preset": preset, "datasets": [dataset], "splits": [*splits]}
+    given: dict[str, Any] = {"kind": "compare", "preset": preset, "datasets": [dataset], "splits": [*splits]}
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
     if raw_labels:
         given["settings"], text = {"standardize_labels": False}, text + "[settings]\nstandardize_labels = false\n"

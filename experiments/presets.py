@@ -24,7 +24,7 @@ EnvId = Literal["MixRL-v0", "MixRL-NO2-v0", "MixRL-Synthetic-v0", "MixRL-Product
 AgentName = Literal["reinforce", "mask_regression", "none"]
 PlanKind = Literal["most_probable", "sampled"]
 _AGENT_SETTINGS = ("reinforce", "mask_regression")
-_ENV_IDS = {settings["data"]: env_id for env_id, settings in PAPER_SETTINGS.items()}
+_ENV_IDS: dict[str, Any] = {settings["data"]: env_id for env_id, settings in PAPER_SETTINGS.items()}
 
 SMALL_REGRESSOR = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=5000)
 """For named tables that are not the paper's: fast enough to be trained to the end."""
