@@ -64,7 +64,7 @@ def test_sdist_has_what_building_and_testing_need(built: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.removeprefix(f"mixrl-{VERSION}/") for name in archive.getnames()}
     pages, project = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md"}, {"LICENSE", "Makefile", "pyproject.toml"}
-    needed = pages | project | {"constraints.txt", "docs/conf.py", "results/no2-default/results.csv"}
+    needed = pages | project | {"constraints.txt", "docs/conf.py", "results/no2/results.csv"}
     assert needed | files_of("mixrl_env", "agents", "experiments", "tests") <= names
     assert {name.replace("agents/", "mixrl/", 1) for name in files_of("agents")} <= names
     assert not [name for name in names if name.startswith((".git/", ".venv", "runs/", "dist/"))]
