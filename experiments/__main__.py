@@ -72,8 +72,8 @@ def sweep(
     """Run the cells of studies from their TOML files side by side; each study goes into the folder of its name.
 
     A cell is one method on one dataset and split, or what a study of another kind calls one. Finished cells are stored at once
-    and are not computed again, whatever ends the sweep; cells that fail are recorded in cells/*.failed.json and tried again by the
-    next sweep. Several sweeps may work on one folder.
+    and are not computed again. Cells that fail are recorded in cells/*.failed.json and tried again by the next sweep. Several
+    sweeps may work on one folder.
 
     Args:
         files: such as experiments/studies/transfer.toml.
