@@ -68,7 +68,8 @@ def test_fidelity(tmp_path: Path) -> None:
         assert (paper["rank_val"] == 1).all()  # the yardstick itself
         assert (rows[rows["steps"] > 0]["train_steps"] == rows[rows["steps"] > 0]["steps"]).all()
         assert (rows[(rows["steps"] == 0) & (rows["loss"] != "best")]["train_steps"] == 100).all()
-    assert [len(table) for _, table in Fidelity.tables(as_results(stored))] == [1 + len(fidelity.PROTOCOLS) + 2 * 5] * 3
+    lengths = [len(table) for _, table in Fidelity.tables(as_results(stored))]
+    assert lengths == [1 + len(fidelity.PROTOCOLS) + 2 * 5] * 2 + [2, 1 + len(fidelity.PROTOCOLS) + 2 * 5]
     [figure] = Fidelity.draw(as_results(stored), tmp_path)
     assert figure.name == "fidelity.png"
     assert is_png(figure)
@@ -121,7 +122,7 @@ def test_fidelity_tables_against_loops() -> None:
         for key in keys
         for dataset in ("gap", "auto")
     ]
-    *of_datasets, (_, against) = Fidelity.tables(as_results(pd.DataFrame(rows)))
+    *of_datasets, (_, default), (_, against) = Fidelity.tables(as_results(pd.DataFrame(rows)))
     for (title, table), dataset in zip(of_datasets, ("gap", "auto"), strict=True):
         assert title == f"{dataset}: means over 3 splits"
         assert list(table["Steps"]) == ["early stop", "own rule"]
@@ -134,6 +135,7 @@ def test_fidelity_tables_against_loops() -> None:
         assert list(table["Steps a reward"]) == ["200", "200"]
         assert list(table["Signal to noise per 1,000 steps"]) == [f"{value:.3g}" for value in snr]
         assert list(table["Rank, test loss"]) == [f"{value:.2f}" for value in rank]
+        assert default.set_index("Table").loc[dataset, "Signal to noise per 1,000 steps"] == f"{snr[1] / snr[0]:.3g} x"
         assert list(against[dataset]) == ["1 x, +0.00", f"{snr[1] / snr[0]:.3g} x, {rank[1] - rank[0]:+.2f}"]
 
 

@@ -167,6 +167,7 @@ class Fidelity(Study):
         ]
         return [
             *tables,
+            ("The environment's default against the paper's reward", _default(stored)),
             ("Times the signal per step of the paper's reward, and rank correlation minus its own", _against(stored)),
         ]
 
@@ -312,6 +313,24 @@ def _table(rows: pd.DataFrame) -> pd.DataFrame:
             "Rank, validation loss": means["rank_val"].map("{:.2f}".format),
         }
     )
+
+
+def _default(stored: pd.DataFrame) -> pd.DataFrame:
+    table = []
+    for dataset, rows in stored.groupby("dataset", sort=False):
+        means = _means(rows)
+        paper, default = means[means["loss"] == "best"].iloc[0], means[_is_default(means)]
+        if default.empty:
+            continue
+        table.append(
+            {
+                "Table": dataset,
+                "Steps a reward": f"{default['train_steps'].item():.0f}, {paper['train_steps']:.0f}",
+                "Signal to noise per 1,000 steps": f"{default['snr'].item() / paper['snr']:.3g} x",
+                "Rank, test loss": f"{default['rank_test'].item():.2f}, {paper['rank_test']:.2f}",
+            }
+        )
+    return pd.DataFrame(table)
 
 
 def _against(stored: pd.DataFrame) -> pd.DataFrame:
