@@ -63,32 +63,27 @@ def _plans(results: Results) -> dict[int, pd.DataFrame]:
 
 
 def _learning_curves(curves: dict[int, pd.DataFrame]) -> Figure:
-    """Validation RMSE of the sampled masks and the policy's health against inner trainings."""
-    figure = Figure(figsize=(10, 3.7), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    for (split, curve), shade in zip(curves.items(), np.linspace(1, 0.35, len(curves)), strict=True):
-        x = curve["trainings"]
-        if len(curves) == 1:
-            left.plot(x, curve["env/val_rmse"], color=GREY, linewidth=0.7, alpha=0.6, label="mean of one update")
-        smooth = curve["env/val_rmse"].rolling(_SMOOTHING, min_periods=1).mean()
-        label = f"mean of {_SMOOTHING} updates" if len(curves) == 1 else f"split {split}"
-        left.plot(x, smooth, color=BLUE, alpha=shade, linewidth=1.8, label=label)
-        middle.plot(x, curve["policy/p_mean"], color=BLUE, alpha=shade)
-        middle.fill_between(
-            x,
-            (curve["policy/p_mean"] - curve["policy/p_std"]).clip(0, 1),
-            (curve["policy/p_mean"] + curve["policy/p_std"]).clip(0, 1),
-            color=BLUE,
-            alpha=0.08,
-            linewidth=0,
-        )
-        right.plot(x, curve["policy/entropy"], color=ORANGE, alpha=shade)
-    left.set(title="Sampled masks", ylabel="validation RMSE", xlabel="inner trainings")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
-    middle.set(title="Selection probability", ylabel="mean p ± SD over rows", xlabel="inner trainings", ylim=(0, 1))
-    right.set(title="Policy entropy", ylabel="nats a row", xlabel="inner trainings", ylim=(0, 0.76))
-    right.axhline(np.log(2), color=GREY, linewidth=0.8, linestyle=":")
-    right.text(0, np.log(2) + 0.01, "p = ½ everywhere", color=GREY, fontsize=8, va="bottom")
+    """Validation RMSE of the sampled masks and the policy's health against inner trainings: thin lines are splits."""
+    figure = Figure(figsize=(10, 3.5), layout="constrained")
+    panels = figure.subplots(1, 3)
+    columns = ("env/val_rmse", "policy/p_mean", "policy/entropy")
+    for axes, column, color in zip(panels, columns, (BLUE, BLUE, ORANGE), strict=True):
+        smooth = {
+            split: curve.set_index("trainings")[column].rolling(_SMOOTHING, min_periods=1).mean()
+            for split, curve in curves.items()
+        }
+        for one in smooth.values():
+            axes.plot(one.index, one, color=GREY, linewidth=0.8, alpha=0.7)
+        mean = pd.DataFrame(smooth).mean(axis=1)
+        axes.plot(mean.index, mean, color=color, linewidth=2)
+        axes.set_xlabel("inner trainings")
+    panels[0].set(title="Sampled masks", ylabel="validation RMSE")
+    panels[1].set(title="Selection probability", ylabel="mean p over rows", ylim=(0, 1))
+    panels[2].set(title="Policy entropy", ylabel="nats a row", ylim=(0, 0.76))
+    panels[2].axhline(np.log(2), color=GREY, linewidth=0.8, linestyle=":")
+    panels[2].text(0, np.log(2) + 0.01, "p = ½ everywhere", color=GREY, fontsize=8, va="bottom")
+    splits = "a split" if len(curves) == 1 else f"{len(curves)} splits (thin lines) and their mean"
+    figure.suptitle(f"{splits}, means of {_SMOOTHING} updates", fontsize=10)
     return figure
 
 
