@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from mixrl.base import Agent
 from mixrl.checkpoint import Checkpoints
-from mixrl.cross_entropy import CrossEntropy, CrossEntropyConfig
+from mixrl.controls import CrossEntropy, CrossEntropyConfig, RandomSearch, RandomSearchConfig
 from mixrl.estimators import MixRLRegressor, MixRLSampler
 from mixrl.mask_regression import MaskRegression, MaskRegressionConfig
 from mixrl.meta_gradient import MetaGradient, MetaGradientConfig
-from mixrl.random_search import RandomSearch, RandomSearchConfig
 from mixrl.reinforce import Reinforce, ReinforceConfig
 from mixrl.reinforce_variants import ReinforceVariant, ReinforceVariantConfig
 from mixrl.value_network import ValueNetwork, load_value_network, save_value_network
