@@ -90,8 +90,8 @@ def write_checkpoint(path: Path, state: State) -> None:
     The file is there as a whole, or as it was before.
     """
     arrays: dict[str, npt.NDArray[Any]] = {}
-    told = json.dumps(_packed(state, "", arrays))
-    write_bytes(save(arrays, metadata={"state": told, "sha256": _digest(told, arrays)}), path)
+    header = json.dumps(_packed(state, "", arrays))
+    write_bytes(save(arrays, metadata={"state": header, "sha256": _digest(header, arrays)}), path)
 
 
 def read_checkpoint(path: Path) -> State:
@@ -103,11 +103,11 @@ def read_checkpoint(path: Path) -> State:
     """
     try:
         with safe_open(path, framework="numpy") as stored:
-            told = stored.metadata() or {}
+            header = stored.metadata() or {}
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        if told["sha256"] != _digest(told["state"], arrays):
+        if header["sha256"] != _digest(header["state"], arrays):
             raise ValueError("its content is not what was written")
-        state: State = _unpacked(json.loads(told["state"]), arrays)
+        state: State = _unpacked(json.loads(header["state"]), arrays)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no whole checkpoint: {error}") from error
     return state
@@ -128,19 +128,19 @@ def _packed(value: Any, name: str, arrays: dict[str, npt.NDArray[Any]]) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _unpacked(told: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> Any:
-    if isinstance(told, list):
-        return [_unpacked(item, arrays) for item in told]
-    if not isinstance(told, dict):
-        return told
-    ((kind, content),) = told.items()
+def _unpacked(packed: Any, arrays: Mapping[str, npt.NDArray[Any]]) -> Any:
+    if isinstance(packed, list):
+        return [_unpacked(item, arrays) for item in packed]
+    if not isinstance(packed, dict):
+        return packed
+    ((kind, content),) = packed.items()
     if kind == "dict":
         return {key: _unpacked(item, arrays) for key, item in content}
     return torch.from_numpy(arrays[content].copy()) if kind == "tensor" else arrays[content]
 
 
-def _digest(told: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    digest = hashlib.sha256(told.encode())
+def _digest(state: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256(state.encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         digest.update(f"{name} {array.dtype} {arrays[name].shape}".encode())

@@ -74,7 +74,7 @@ class Run:
         if checkpoints is None:
             return
         self._name = _name(agent, envs)
-        _state_of(envs)  # those that have none are told before the work
+        _state_of(envs)  # fail early if an environment cannot be checkpointed
         if saved := checkpoints.newest():
             self._load(saved, checkpoints)
 
@@ -84,7 +84,7 @@ class Run:
         return len(self._metrics)
 
     def start(self, **fresh: Any) -> tuple[Any, ...]:
-        """What else changes, numbers, texts and arrays: as it was saved, or as it is told here for a run from the start."""
+        """Values restored from the checkpoint, or the given initial values."""
         return tuple(fresh.values()) if self._values is None else tuple(self._values[name] for name in fresh)
 
     def end_update(self, trainings: int, metrics: Mapping[str, float], last: bool = False, **values: Any) -> None:

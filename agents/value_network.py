@@ -57,7 +57,7 @@ class ValueNetwork(nn.Module):
     def logits(self, rows: npt.NDArray[np.float32]) -> Tensor:
         """Logits (...,) of rows as the environment observes them, without a gradient, on the CPU.
 
-        A decided policy has logits whose sigmoids are all 1 in single precision; in double the best option is still told.
+        A decided policy has logits whose sigmoids are all 1 in single precision; in double precision they still differ.
         """
         check_rows(rows, self.row_size)
         with torch.no_grad():

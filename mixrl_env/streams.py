@@ -35,5 +35,5 @@ def data_stream(seed: int) -> np.random.Generator:
 
 
 def _entropy(seed: SupportsInt, name: str, indices: tuple[SupportsInt, ...]) -> int:
-    told = repr((int(seed), name, *(int(index) for index in indices)))
-    return int.from_bytes(hashlib.sha256(told.encode()).digest()[:16], "big")
+    key = repr((int(seed), name, *(int(index) for index in indices)))
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big")

@@ -263,7 +263,7 @@ def test_probabilities_of_rows_and_of_whole_batches() -> None:
         ({"algorithm": "dqn"}, "algorithm must be one of ppo, a2c, trpo, got 'dqn'"),
         ({"policy": "cnn"}, "policy must be 'rows' or 'flat', got 'cnn'"),
         *(
-            ({"settings": {"gamma": 1.0, name: None}}, f"{name} is no setting of the algorithm")
+            ({"settings": {"gamma": 1.0, name: None}}, f"{name} is set by the agent")
             for name in ("policy", "env", "seed", "device", "verbose", "tensorboard_log")
         ),
         ({"settings": {"n_steps": 0}}, "n_steps must be at least 1, got 0"),

@@ -46,7 +46,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "trpo": {"n_steps": 2, "batch_size": 32, "learning_rate": 1e-3, "target_kl": 0.1},
     }
 )
-"""What an algorithm is told unless the settings say otherwise; all else is SB3's own default. See `SB3Config.arguments`."""
+"""Arguments of an algorithm unless the settings give others; the rest are SB3's own defaults. See `SB3Config.arguments`."""
 SMALLEST_ROLLOUT = 16  # trainings; advantages are normalised over them, and of two only the sign is left
 
 
@@ -77,25 +77,29 @@ class SB3Config:
         if self.policy not in ("rows", "flat"):
             raise ValueError(f"policy must be 'rows' or 'flat', got {self.policy!r}")
         if taken := sorted({"policy", "env", "seed", "device", "verbose", "tensorboard_log"} & set(self.settings)):
-            raise ValueError(f"{taken[0]} is no setting of the algorithm here: the agent chooses it")
+            raise ValueError(f"{taken[0]} is set by the agent and cannot be overridden")
         check_whole(steps := self.settings.get("n_steps", 1), "n_steps")
         if steps < 1:
             raise ValueError(f"n_steps must be at least 1, got {steps}")
 
     def arguments(self, num_envs: int, num_trainings: int) -> dict[str, Any]:
-        """What the algorithm is told on num_envs environments, m, with a budget of trainings.
+        """The arguments of the algorithm on num_envs environments, m, with a budget of trainings.
 
         What `settings` leave open fits m: with few environments a rollout has more steps, until it holds `SMALLEST_ROLLOUT`
         trainings or the whole budget; minibatches are of one size, that divisor of the rollout which is nearest to the default.
         """
-        told = {**DEFAULTS[self.algorithm], **self.settings}
+        arguments = {**DEFAULTS[self.algorithm], **self.settings}
         if "n_steps" not in self.settings:
-            told["n_steps"] = max(told["n_steps"], min(math.ceil(SMALLEST_ROLLOUT / num_envs), num_trainings // num_envs))
-        if "batch_size" in told and "batch_size" not in self.settings:
-            rollout, wanted = told["n_steps"] * num_envs, told["batch_size"]
-            sizes = [size for size in range(min(2, rollout), rollout + 1) if rollout % size == 0]  # of one there is no mean
-            told["batch_size"] = min(sizes, key=lambda size: abs(math.log(size / wanted)))
-        return told
+            arguments["n_steps"] = max(
+                arguments["n_steps"], min(math.ceil(SMALLEST_ROLLOUT / num_envs), num_trainings // num_envs)
+            )
+        if "batch_size" in arguments and "batch_size" not in self.settings:
+            rollout, wanted = arguments["n_steps"] * num_envs, arguments["batch_size"]
+            sizes = [
+                size for size in range(min(2, rollout), rollout + 1) if rollout % size == 0
+            ]  # a minibatch of one cannot be normalised
+            arguments["batch_size"] = min(sizes, key=lambda size: abs(math.log(size / wanted)))
+        return arguments
 
 
 class SB3Agent:

@@ -51,7 +51,7 @@ class SB3VecEnv(VecEnv):
         infos = []
         for m in range(self.num_envs):
             info = _info_of(gathered, m)
-            if terminated[m] or truncated[m]:  # what is told of the finished episode, not of the one that has begun
+            if terminated[m] or truncated[m]:  # the info of the finished episode, not of the one that has begun
                 final, last = info.pop("final_info"), info.pop("final_obs")
                 self.reset_infos[m], info = info, {**final, "terminal_observation": last}
             infos.append(info | {"TimeLimit.truncated": bool(truncated[m] and not terminated[m])})

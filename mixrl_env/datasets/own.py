@@ -153,7 +153,7 @@ def _from_checked(
 
 
 def check_columns(columns: Sequence[str], targets: Sequence[str], split: str | None, source: str) -> None:
-    """Check that names are given, told apart and used once, and that something is left as a feature.
+    """Check that names are given, known and used once, and that something is left as a feature.
 
     Args:
         columns: of the table.

@@ -94,7 +94,7 @@ def from_0(row: int) -> str:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    path.open("rb").close()  # a file that is not there is told alike for both kinds
+    path.open("rb").close()  # the same error for a missing file of both kinds
     check_parquet_installed()
     try:
         frame = pd.read_parquet(path)
