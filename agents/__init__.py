@@ -8,7 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mixrl.base import Agent
 from mixrl.checkpoint import Checkpoints
 from mixrl.controls import CrossEntropy, CrossEntropyConfig, RandomSearch, RandomSearchConfig
 from mixrl.estimators import MixRLRegressor, MixRLSampler
@@ -16,6 +15,7 @@ from mixrl.mask_regression import MaskRegression, MaskRegressionConfig
 from mixrl.meta_gradient import MetaGradient, MetaGradientConfig
 from mixrl.reinforce import Reinforce, ReinforceConfig
 from mixrl.reinforce_variants import ReinforceVariant, ReinforceVariantConfig
+from mixrl.training import Agent
 from mixrl.value_network import ValueNetwork, load_value_network, save_value_network
 
 if TYPE_CHECKING:

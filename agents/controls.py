@@ -7,19 +7,16 @@ row says anything of another.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-from mixrl.base import Envs, Logger, ProgressCallback, as_vector_env, check_budget, check_rows, settled, step_once
 from mixrl.checkpoint import Checkpoints
-from mixrl.progress import update_metrics
-from mixrl.random_features import FloatArray, RandomFeatures, random_policies
-from mixrl.run import Run
-from mixrl_env.checks import check_types, check_whole
+from mixrl.random_features import RandomFeatures, random_policies
+from mixrl.training import AnyEnv, FloatArray, Learner, ProgressCallback, Rows, Run, check_rows, step_once, update_metrics
+from mixrl_env.checks import check_types
 from mixrl_env.streams import stream
 
 IntArray = npt.NDArray[np.int64]
@@ -48,46 +45,26 @@ class RandomSearchConfig:
             )
 
 
-class RandomSearch:
-    """The policy with the highest reward of all that were tried, each a random smooth function of the observation row.
+class RandomSearch(Learner[RandomSearchConfig]):
+    """The policy with the highest reward of all that were tried, each a random smooth function of the observation row."""
 
-    Args:
-        config: settings.
-        seed: of the policies, the masks and the environments; the same seed gives the same run.
-        logger: for the learning curves, such as one of stable-baselines3, or None.
-
-    Attributes:
-        trainings: inner trainings that `learn` has spent.
-    """
-
-    def __init__(self, config: RandomSearchConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = settled(config, RandomSearchConfig, seed), seed, logger
-        self.trainings = 0
-        self._features: RandomFeatures | None = None
-        self._best = np.empty(0)
+    config_type = RandomSearchConfig
+    _features: RandomFeatures | None = None
 
     def learn(
-        self,
-        envs: Envs | gym.Env[Any, Any],
-        num_trainings: int,
-        callback: ProgressCallback | None = None,
-        checkpoints: Checkpoints | None = None,
+        self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
     ) -> Self:
-        """Try as many policies as there are trainings, rounded down to whole steps of the vector; see `mixrl.base.Agent`.
+        """Try as many policies as there are trainings, rounded down to whole steps of the vector; see `mixrl.training.Agent`.
 
         Raises:
             ValueError: if the budget is below one step of the vector, or an episode has more than one step (T > 1).
         """
-        envs = as_vector_env(envs)
-        m = envs.num_envs
-        check_budget(num_trainings, m)
-        rng = stream(self.seed, "random search")
-        state, _ = envs.reset(seed=self.seed)
+        envs, state = self._reset(envs, num_trainings)
+        rng, self.trainings = stream(self.seed, "random search"), 0
         self._features = RandomFeatures(state, self.config.num_features, rng)
-        run = Run(self, envs, num_trainings // m, callback, checkpoints, rng=rng)
+        run = Run(self, envs, num_trainings, callback, checkpoints, rng=rng)
         state, highest, self._best = run.start(state=state, highest=-np.inf, best=np.empty(0))
-        self.trainings = run.done * m
-        for update in range(run.done + 1, num_trainings // m + 1):
+        while run.left:
             features = self._features(state)
             policies = random_policies(features, self.config.exploration, rng)
             logits = np.einsum("mif,mf->mi", features, policies)
@@ -95,13 +72,12 @@ class RandomSearch:
             state, reward, info = step_once(envs, masks.astype(np.int8))
             if reward.max() > highest:
                 highest, self._best = float(reward.max()), policies[reward.argmax()]
-            self.trainings = update * m
             metrics = update_metrics(logits, masks, reward, info) | {"search/highest_reward": highest}
-            run.end_update(self.trainings, metrics, state=state, highest=highest, best=self._best)
+            run.end_update(metrics, state=state, highest=highest, best=self._best)
         return self
 
-    def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
-        """P of each observation row under the best policy so far; see `mixrl.base.Agent`.
+    def probabilities(self, rows: Rows) -> FloatArray:
+        """P of each observation row under the best policy so far; see `mixrl.training.Agent`.
 
         Raises:
             RuntimeError: before `learn`.
@@ -141,75 +117,43 @@ class CrossEntropyConfig:
             )
 
 
-class CrossEntropy:
-    """Independent probabilities for every observation row, by the cross-entropy method (with a step, as in PBIL).
+class CrossEntropy(Learner[CrossEntropyConfig]):
+    """Independent probabilities for every observation row, by the cross-entropy method (with a step, as in PBIL)."""
 
-    Args:
-        config: settings.
-        seed: of the masks and the environments; the same seed gives the same run.
-        logger: for the learning curves, such as one of stable-baselines3, or None.
-
-    Attributes:
-        trainings: inner trainings that `learn` has spent.
-    """
-
-    def __init__(self, config: CrossEntropyConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = settled(config, CrossEntropyConfig, seed), seed, logger
-        self.trainings = 0
-        self._index: dict[bytes, int] = {}  # of every observation row that was offered
-        self._p: FloatArray | None = None
-        self._row_size = 0
+    config_type = CrossEntropyConfig
+    _p: FloatArray | None = None
 
     def learn(
-        self,
-        envs: Envs | gym.Env[Any, Any],
-        num_trainings: int,
-        callback: ProgressCallback | None = None,
-        checkpoints: Checkpoints | None = None,
+        self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
     ) -> Self:
-        """Start at p = 1/2 and move p after every population; see `mixrl.base.Agent`.
+        """Start at p = 1/2 and move p after every population; see `mixrl.training.Agent`.
 
         Raises:
             ValueError: if the budget is below one population, or an episode has more than one step (T > 1).
         """
-        check_whole(num_trainings, "num_trainings")
-        envs = as_vector_env(envs)
-        config, m = self.config, envs.num_envs
-        steps = -(-config.population // m)  # of the vector, for one population
-        if num_trainings < steps * m:
-            raise ValueError(f"a budget of {num_trainings} trainings is below one population of {steps * m}")
-        rng = stream(self.seed, "cross-entropy")
-        state, _ = envs.reset(seed=self.seed)
-        updates = num_trainings // (steps * m) * steps
-        run = Run(self, envs, updates, callback, checkpoints, rng=rng)
+        envs, state = self._reset(envs, num_trainings, self.config.population)
+        steps = -(-self.config.population // envs.num_envs)  # of the vector, for one population
+        rng, self.trainings = stream(self.seed, "cross-entropy"), 0
+        whole = num_trainings // (steps * envs.num_envs) * steps * envs.num_envs
+        run = Run(self, envs, whole, callback, checkpoints, rng=rng)
         state, rows, self._p, offered, masks, rewards = run.start(
             state=state, rows=state[:0, 0], p=np.empty(0), offered=[], masks=[], rewards=[]
         )
         self._row_size = state.shape[-1]
         self._index = {row.tobytes(): place for place, row in enumerate(rows)}
-        self.trainings = run.done * m
-        for update in range(run.done + 1, updates + 1):
+        while run.left:
             offered.append(self._rows(state))
             p = self._p[offered[-1]]
             mask = rng.random(p.shape) < p
             masks.append(mask)
             state, reward, info = step_once(envs, mask.astype(np.int8))
             rewards.append(reward)
-            self.trainings = update * m
             if len(rewards) == steps:
                 self._move(np.concatenate(offered), np.concatenate(masks), np.concatenate(rewards))
                 offered, masks, rewards = [], [], []
             metrics = update_metrics(logit(p), mask, reward, info)
-            run.end_update(
-                self.trainings,
-                metrics,
-                state=state,
-                rows=np.frombuffer(b"".join(self._index), dtype=state.dtype).reshape(-1, state.shape[-1]),
-                p=self._p,
-                offered=offered,
-                masks=masks,
-                rewards=rewards,
-            )
+            rows = np.frombuffer(b"".join(self._index), dtype=state.dtype).reshape(-1, self._row_size)
+            run.end_update(metrics, state=state, rows=rows, p=self._p, offered=offered, masks=masks, rewards=rewards)
         return self
 
     def _move(self, offered: IntArray, masks: npt.NDArray[np.bool_], rewards: FloatArray) -> None:
@@ -223,7 +167,7 @@ class CrossEntropy:
         moved = (1 - self.config.step) * self._p + self.config.step * share
         self._p = moved.clip(self.config.margin, 1 - self.config.margin)
 
-    def _rows(self, state: npt.NDArray[np.float32]) -> IntArray:
+    def _rows(self, state: Rows) -> IntArray:
         """Which entry of p an observation row is; new ones start at 1/2."""
         assert self._p is not None
         rows = np.ascontiguousarray(state).reshape(-1, state.shape[-1])
@@ -231,8 +175,8 @@ class CrossEntropy:
         self._p = np.append(self._p, np.full(len(self._index) - len(self._p), 0.5))
         return index.reshape(state.shape[:-1])
 
-    def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
-        """P of each observation row, 1/2 for those that were never offered; see `mixrl.base.Agent`.
+    def probabilities(self, rows: Rows) -> FloatArray:
+        """P of each observation row, 1/2 for those that were never offered; see `mixrl.training.Agent`.
 
         Raises:
             RuntimeError: before `learn`.

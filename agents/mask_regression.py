@@ -11,20 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, ndtr
 from sklearn.linear_model import BayesianRidge
 
-from mixrl.base import Envs, Logger, ProgressCallback, as_vector_env, settled, step_once
 from mixrl.checkpoint import Checkpoints
-from mixrl.progress import env_metrics
-from mixrl.random_features import FloatArray, RandomFeatures, random_policies
-from mixrl.run import Run
-from mixrl_env.checks import check_types, check_whole
+from mixrl.random_features import RandomFeatures, random_policies
+from mixrl.training import AnyEnv, FloatArray, Learner, Logger, ProgressCallback, Rows, Run, env_metrics, step_once
+from mixrl_env.checks import check_types
 from mixrl_env.streams import stream
 
 
@@ -52,32 +49,24 @@ class MaskRegressionConfig:
             raise ValueError(f"exploration must be a number of at least 0, got {self.exploration}")
 
 
-class MaskRegression:
+class MaskRegression(Learner[MaskRegressionConfig]):
     """p(row) = posterior probability that selecting the row, with its option, raises the reward.
-
-    Args:
-        config: settings.
-        seed: of the random features, the masks and the environments; the same seed gives the same run.
-        logger: for the learning curves, such as one of stable-baselines3, or None.
 
     Attributes:
         trainings: inner trainings that `learn` has spent, over all calls.
     """
 
+    config_type = MaskRegressionConfig
+
     def __init__(self, config: MaskRegressionConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = settled(config, MaskRegressionConfig, seed), seed, logger
-        self.trainings = 0
+        super().__init__(config, seed, logger)
         self._rng = stream(seed, "masks of random policies")
         self._features: RandomFeatures | None = None
         self._calls: list[tuple[list[FloatArray], list[FloatArray]]] = []  # pooled masks and rewards of each
         self._posterior: tuple[FloatArray, FloatArray] | None = None  # computed when it is asked for
 
     def learn(
-        self,
-        envs: Envs | gym.Env[Any, Any],
-        num_trainings: int,
-        callback: ProgressCallback | None = None,
-        checkpoints: Checkpoints | None = None,
+        self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
     ) -> Self:
         """Spend num_trainings, rounded down to whole steps of the vector, on random masks, then regress; see `Agent`.
 
@@ -85,24 +74,17 @@ class MaskRegression:
         only within one call.
 
         Raises:
-            ValueError: if the budget is below one step of the vector, or below three trainings, or an episode has more than
-                one step (T > 1).
+            ValueError: if the budget is below three trainings, in whole steps of the vector, or an episode has more than one
+                step (T > 1).
         """
-        check_whole(num_trainings, "num_trainings")
-        envs = as_vector_env(envs)
-        m = envs.num_envs
-        if num_trainings < max(m, 3):
-            raise ValueError(f"a budget of {num_trainings} trainings is below the least, {max(m, 3)} for {m} environments")
-        state, _ = envs.reset(seed=self.seed)
+        envs, state = self._reset(envs, num_trainings, least=3)
         self._featurize(state)  # the first rows ever seen set the scale
-        run = Run(self, envs, num_trainings // m, callback, checkpoints, rng=self._rng)
+        run = Run(self, envs, num_trainings, callback, checkpoints, rng=self._rng)
         # States are not kept: a run's may not fit into memory.
         state, pooled, rewards = run.start(state=state, pooled=[], rewards=[])
         self._posterior = None
-        self.trainings += run.done * m
-        if run.done:
-            self._calls.append((pooled, rewards))
-        for update in range(run.done + 1, num_trainings // m + 1):
+        self._calls.append((pooled, rewards))
+        while run.left:
             features = self._featurize(state)
             policies = random_policies(features, self.config.exploration, self._rng)
             p = expit(np.einsum("mif,mf->mi", features, policies))
@@ -110,18 +92,13 @@ class MaskRegression:
             state, reward, info = step_once(envs, masks.astype(np.int8))
             pooled.append(_pool(features, masks))
             rewards.append(reward)
-            if update == 1:
-                self._calls.append((pooled, rewards))
             self._posterior = None
-            self.trainings += m
             metrics = {"reward/mean": float(reward.mean()), "reward/std": float(reward.std())}
             metrics |= {"policy/p_mean": float(p.mean())} | env_metrics(info)
-            run.end_update(self.trainings, metrics, state=state, pooled=pooled, rewards=rewards)
+            run.end_update(metrics, state=state, pooled=pooled, rewards=rewards)
         return self
 
-    def fit(
-        self, states: Sequence[npt.NDArray[np.float32]], masks: Sequence[npt.NDArray[np.bool_]], rewards: FloatArray
-    ) -> Self:
+    def fit(self, states: Sequence[Rows], masks: Sequence[npt.NDArray[np.bool_]], rewards: FloatArray) -> Self:
         """Regress rewards on masks of anyone's, such as fair coins, drawn without regard to the rewards.
 
         Args:
@@ -134,7 +111,7 @@ class MaskRegression:
         self._posterior = None
         return self
 
-    def _featurize(self, state: npt.NDArray[np.float32]) -> FloatArray:
+    def _featurize(self, state: Rows) -> FloatArray:
         """Features (m, B, features) of observations; the first rows ever seen set their scale."""
         if self._features is None:
             self._features = RandomFeatures(state, self.config.num_features, stream(self.seed, "random features"))
@@ -149,8 +126,8 @@ class MaskRegression:
         ridge = BayesianRidge().fit(pooled / scale, centred / spread)
         return ridge.coef_, ridge.sigma_
 
-    def probabilities(self, rows: npt.NDArray[np.float32]) -> FloatArray:
-        """P(credit > 0) of each observation row; see `mixrl.base.Agent`.
+    def probabilities(self, rows: Rows) -> FloatArray:
+        """P(credit > 0) of each observation row; see `mixrl.training.Agent`.
 
         Raises:
             RuntimeError: before `learn`.

@@ -9,22 +9,19 @@ and truncated back-propagation (Shaban et al. 2019). It works for this environme
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mixrl.base import Envs, Logger, ProgressCallback, settled
 from mixrl.checkpoint import Checkpoints
-from mixrl.progress import update_metrics
-from mixrl.run import Run
+from mixrl.training import AnyEnv, Learner, ProgressCallback, Run, check_budget, update_metrics
 from mixrl.value_network import ValueNetwork
 from mixrl_env import MixingProblem
 from mixrl_env.backends import forward
-from mixrl_env.checks import check_types, check_whole
+from mixrl_env.checks import check_types
 from mixrl_env.regressor import initial_weights, resolve_device
 from mixrl_env.streams import stream, torch_stream
 
@@ -65,32 +62,21 @@ class MetaGradientConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-class MetaGradient:
+class MetaGradient(Learner[MetaGradientConfig]):
     """h_theta by the gradient of the validation loss through the regressor's own optimiser steps.
-
-    Args:
-        config: settings.
-        seed: of the initial weights, the batches and the minibatches; the same seed gives the same run.
-        logger: for the learning curves, such as one of stable-baselines3, or None.
 
     Attributes:
         network: h_theta; None before `learn`.
         trainings: inner trainings that `learn` has spent, as `MetaGradientConfig.cost` counts them.
     """
 
-    def __init__(self, config: MetaGradientConfig | None = None, seed: int = 0, logger: Logger | None = None) -> None:
-        self.config, self.seed, self.logger = settled(config, MetaGradientConfig, seed), seed, logger
-        self.network: ValueNetwork | None = None
-        self.trainings = 0
+    config_type = MetaGradientConfig
+    network: ValueNetwork | None = None
 
     def learn(
-        self,
-        envs: Envs | gym.Env[Any, Any],
-        num_trainings: int,
-        callback: ProgressCallback | None = None,
-        checkpoints: Checkpoints | None = None,
+        self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
     ) -> Self:
-        """Train num_trainings / cost regressors, rounded down to whole stacks of num_envs; see `mixrl.base.Agent`.
+        """Train num_trainings / cost regressors, rounded down to whole stacks of num_envs; see `mixrl.training.Agent`.
 
         The environments are not stepped: their problem, and how many they are, is all that is used. The callback is called
         after every stack.
@@ -98,23 +84,19 @@ class MetaGradient:
         Raises:
             ValueError: if the environments are not MixRL's or train to an early stop, or the budget is below one stack.
         """
-        check_whole(num_trainings, "num_trainings")
         config, problem, m = self.config, _problem_of(envs), getattr(envs, "num_envs", 1)
         steps = problem.config.step_budget
         if steps is None:
             raise ValueError("MetaGradient needs trainings of known length; give the environment a step_budget, such as 300")
-        if num_trainings < m * config.cost:
-            raise ValueError(f"a budget of {num_trainings} trainings is below one stack of m * cost = {m * config.cost}")
+        check_budget(num_trainings, m * config.cost)
         device, rng = resolve_device(config.device), stream(self.seed, "meta-gradient")
         batch = problem.observe(problem.sample_batch(rng))
         generator = torch_stream(self.seed, "meta-gradient weights")
         self.network = h = ValueNetwork(batch.shape[-1], config.hidden_sizes, generator).to(device)
         adam = torch.optim.Adam(h.parameters(), lr=config.learning_rate)
-
-        updates = num_trainings // (m * config.cost)
-        run = Run(self, envs, updates, callback, checkpoints, rng=rng, h=h, adam=adam)
-        self.trainings = run.done * m * config.cost
-        for update in range(run.done + 1, updates + 1):
+        self.trainings = 0
+        run = Run(self, envs, num_trainings, callback, checkpoints, m * config.cost, rng=rng, h=h, adam=adam)
+        while run.left:
             training = _SoftTraining(problem, m, config.batch_size, rng, device)
             for done in range(0, steps, config.unroll):
                 logits = h(training.offered)
@@ -125,19 +107,17 @@ class MetaGradient:
                 loss.mean().backward()
                 adam.step()
                 training.forget()
-            self.trainings = update * m * config.cost
-
             val_loss = np.nan_to_num(training.unit * loss.detach().double().cpu().numpy(), nan=np.inf)
             val_loss = val_loss.clip(max=problem.diverged_loss)
             logits = logits.detach().cpu()
             metrics = update_metrics(
                 logits, torch.sigmoid(logits), -problem.config.reward_scale * val_loss, {"val_rmse": np.sqrt(val_loss)}
             )
-            run.end_update(self.trainings, metrics)
+            run.end_update(metrics)
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """h_theta of each observation row; see `mixrl.base.Agent`.
+        """h_theta of each observation row; see `mixrl.training.Agent`.
 
         Raises:
             RuntimeError: before `learn`.
@@ -222,7 +202,7 @@ class _SoftTraining:
         self._weights, self._first = [w.detach() for w in self._weights], [g.detach() for g in self._first]
 
 
-def _problem_of(envs: Envs | gym.Env[Any, Any]) -> MixingProblem:
+def _problem_of(envs: AnyEnv) -> MixingProblem:
     problem = getattr(getattr(envs, "unwrapped", None), "problem", None)
     if not isinstance(problem, MixingProblem):
         raise ValueError(

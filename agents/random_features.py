@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from mixrl.base import check_rows
-
-FloatArray = npt.NDArray[np.float64]
+from mixrl.training import FloatArray, Rows, check_rows
 
 
 class RandomFeatures:
@@ -19,14 +16,14 @@ class RandomFeatures:
         rng: draws W and b.
     """
 
-    def __init__(self, rows: npt.NDArray[np.float32], num_features: int, rng: np.random.Generator) -> None:
+    def __init__(self, rows: Rows, num_features: int, rng: np.random.Generator) -> None:
         rows = np.reshape(rows, (-1, np.shape(rows)[-1]))
         self._mean, spread = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
         self._scale = np.where(spread > 0, spread, 1.0) * rows.shape[1] ** 0.5
         self._w = rng.normal(size=(rows.shape[1], num_features))
         self._b = rng.uniform(-1, 1, num_features)
 
-    def __call__(self, rows: npt.NDArray[np.float32]) -> FloatArray:
+    def __call__(self, rows: Rows) -> FloatArray:
         """Features (..., num_features + 1) of rows (..., row size)."""
         check_rows(rows, len(self._mean))
         hidden = np.maximum((rows - self._mean) / self._scale @ self._w + self._b, 0)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
 from torch.nn.utils import get_total_norm
 
-from mixrl.base import check_rows
 from mixrl.files import write_bytes
+from mixrl.training import check_rows
 from mixrl_env.checks import check_count, check_sizes
 
 HIDDEN_SIZES = (256, 256, 100, 64)

@@ -14,7 +14,7 @@ from rich.console import Console
 from experiments.benchmark.run import Benchmark, Part
 from experiments.idea import draw_idea
 from experiments.kinds import make_study, open_study
-from experiments.optics import bundle_indices, draw_reference, residuals_table
+from experiments.optics import draw_reference, residuals
 from experiments.pages import draw_stored, fill_pages, tables_of
 from experiments.report import write_report
 from experiments.runner.cells import perform
@@ -23,11 +23,10 @@ from experiments.runner.progress import SweepProgress
 from experiments.runner.store import STUDY_FILE, Store
 from experiments.runner.sweep import Sweep
 from experiments.show.figures import check_picture
-from experiments.show.tables import print_tables, to_markdown
+from experiments.show.tables import print_tables
 from experiments.studies.agents import AGENTS
 from experiments.train import train
 from mixrl.estimators.command import augment
-from mixrl_env.datasets.thin_film import materials
 
 ResultsFolder = Annotated[Path, tyro.conf.Positional]
 
@@ -76,7 +75,7 @@ def sweep(
     sweeps may work on one folder.
 
     Args:
-        files: such as experiments/studies/transfer.toml.
+        files: such as experiments/studies/no2.toml.
         out: folder of the studies' folders; results holds those of the documentation.
         workers: cells that run side by side; all cores of the machine or the cluster if not given.
         engine: processes of this machine, or a Ray cluster; see docs/running.md.
@@ -107,7 +106,7 @@ def compare(
     added to a folder. experiments/studies/agents.toml is the same study for the verb sweep.
 
     Args:
-        agents: names as the tables print them, such as PPO "REINFORCE, critic"; the controls are agents, too.
+        agents: names as the tables print them, such as PPO "REINFORCE, guarded"; the controls are agents, too.
         splits: seeds of the random splits into training, validation and test rows.
         trainings: inner trainings that each agent may spend on a split.
         dataset: name of the dataset.
@@ -216,7 +215,7 @@ def report(
 
 
 def benchmark(
-    parts: Annotated[tuple[Part, ...], tyro.conf.Positional] = ("throughput", "overhead", "scale", "cuda"),
+    parts: Annotated[tuple[Part, ...], tyro.conf.Positional] = ("throughput", "scale", "cuda"),
     out: Path = Path("runs/benchmark"),
     show: bool = False,
     markdown: bool = False,
@@ -226,7 +225,7 @@ def benchmark(
     Every figure compares things that were timed in turn in one run; let the machine be idle otherwise.
 
     Args:
-        parts: what to measure: throughput, overhead, scale, cuda.
+        parts: what to measure: throughput, scale, cuda.
         out: folder of the results; results/benchmark holds those of the documentation.
         show: measure nothing, show what is stored.
         markdown: print Markdown, as docs/performance.md holds it.
@@ -256,18 +255,16 @@ def idea(out: Path = Path("docs/idea.png")) -> None:
     print(draw_idea(out))
 
 
-def optics(out: Path = Path("docs/thin_film.png"), bundle: bool = False) -> None:
-    """Compare the thin-film simulator with what is known of the DACON table: a table of residuals and a picture.
+def optics(out: Path = Path("docs/thin_film.png")) -> None:
+    """Compare the thin-film simulator with what is known of the DACON table: residuals and a picture.
 
     Args:
         out: the picture to write.
-        bundle: first write the chosen refractive indices anew into mixrl_env/datasets/thin_film_indices.csv.
     """
     check_picture(out)
-    if bundle:
-        print(bundle_indices())
-    print(to_markdown(residuals_table()))
-    print(draw_reference(materials(), out))
+    for name, value in residuals().items():
+        print(f"{name}: {value:.4f}")
+    print(draw_reference(out))
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ from experiments.runner.store import STUDY_FILE
 from experiments.studies.agents import AgentComparison
 from experiments.studies.comparison import Comparison
 from experiments.studies.distances import Distances
-from experiments.studies.endings import Endings
 from experiments.studies.estimators import Estimators
 from experiments.studies.fidelity import Fidelity
 from experiments.studies.labels import Labels
@@ -27,7 +26,6 @@ KINDS: tuple[type[Study], ...] = (
     Benchmark,
     Comparison,
     Distances,
-    Endings,
     Estimators,
     Fidelity,
     Labels,
@@ -35,7 +33,7 @@ KINDS: tuple[type[Study], ...] = (
 )
 _ADAPTER: TypeAdapter[Study] = TypeAdapter(
     Annotated[
-        AgentComparison | Benchmark | Comparison | Distances | Endings | Estimators | Fidelity | Labels | Truth,
+        AgentComparison | Benchmark | Comparison | Distances | Estimators | Fidelity | Labels | Truth,
         Field(discriminator="kind"),
     ]
 )

@@ -6,7 +6,6 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,6 @@ _REINFORCE = ReinforceVariantConfig(learning_rate=0.003, baseline="leave_one_out
 # Each with the mean probability of the right answer that it has reached after 2,048 trainings, and nobody at the start.
 AGENTS: dict[str, tuple[Callable[[int], Agent], float]] = {
     "REINFORCE": (lambda seed: ReinforceVariant(_REINFORCE, seed), 0.95),
-    "REINFORCE, antithetic": (lambda seed: ReinforceVariant(replace(_REINFORCE, antithetic=True), seed), 0.95),
-    "REINFORCE, critic": (lambda seed: ReinforceVariant(replace(_REINFORCE, critic=True), seed), 0.95),
     "mask regression": (lambda seed: MaskRegression(seed=seed), 0.95),
     "cross-entropy": (lambda seed: CrossEntropy(seed=seed), 0.95),
     "random search": (lambda seed: RandomSearch(seed=seed), 0.6),

@@ -11,11 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.benchmark import overhead, plain, scale, throughput
+from experiments.benchmark import plain, scale, throughput
 from experiments.benchmark.plain import SIZES, Floor, sequential
 from experiments.benchmark.run import MEASUREMENTS, _measured
 from experiments.benchmark.timing import peak_memory_mb, ratio, time_in_turn
-from experiments.presets import PRESETS
 from experiments.runner.store import read_results
 from mixrl_env import RegressorConfig
 from mixrl_env.backends import forward
@@ -28,22 +27,19 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sizes and rounds that take moments."""
     config = RegressorConfig(hidden_sizes=(8,), batch_size=4)
     sizes = {"NO2": plain.Size(config, 2, 1, 20, 10), "Synthetic": plain.Size(replace(config, layer_norm=True), 3, 2, 20, 10)}
-    for module in (plain, throughput, overhead):
+    for module in (plain, throughput):
         monkeypatch.setattr(module, "SIZES", sizes)
     monkeypatch.setattr(throughput, "ROUNDS", 2)
-    monkeypatch.setattr(overhead, "train", lambda name, backend, m: throughput.train(name, backend, 2))
     monkeypatch.setattr(throughput, "STACKS", {"NO2": (1, 2), "Synthetic": (1,)})
     monkeypatch.setattr(throughput, "peak_memory_mb", lambda *_: 1.0)
     monkeypatch.setattr(scale, "peak_memory_mb", lambda *_: 1.0)
     monkeypatch.setattr(scale, "TRAINING_ROWS", (200, 400))
-    monkeypatch.setattr(scale, "TABLE_ROWS", 300)
     monkeypatch.setattr(scale, "_ROUNDS", 1)
-    monkeypatch.setattr(overhead, "PRESETS", {"default": PRESETS["smoke"]})
 
 
 @pytest.mark.usefixtures("tiny")
 def test_every_part_is_stored_shown_and_drawn(tmp_path: Path) -> None:
-    done = run("benchmark", "throughput", "overhead", "scale", "cuda", "--out", tmp_path)
+    done = run("benchmark", "throughput", "scale", "cuda", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     tables = _measured(read_results(tmp_path))
     assert set(tables) == set(MEASUREMENTS)
@@ -51,17 +47,13 @@ def test_every_part_is_stored_shown_and_drawn(tmp_path: Path) -> None:
     assert set(timed["training"]) >= {"plain", "floor", "torch"}
     assert timed.loc[timed["training"] == "plain", "times_plain"].to_list() == [1.0, 1.0]
     assert timed.loc[timed["training"] == "floor", "times_floor"].to_list() == [1.0, 1.0]
-    assert (tables["wasted"]["share_after_stopping"] == 0).all()
-    assert tables["wasted"]["first_stop"].lt(tables["wasted"]["last_stop"]).all()  # so there was something to waste
-    assert tables["around"]["share_around_training"].between(0, 1).all()
     assert tables["step_cost"]["n_train"].to_list() == [200, 400]
-    assert tables["neighbors"]["same_neighbors"].to_list() == [1.0, 1.0]
     assert len(tables["cuda"]) == 0 or torch.cuda.is_available()
     assert json.loads(timed["machine"].iloc[0])["torch"] == torch.__version__
     assert "experiments benchmark throughput" in read_results(tmp_path).records[0].command
     for name in ("throughput", "step_cost"):
         assert (tmp_path / "figures" / f"{name}.png").stat().st_size > 1000
-    assert "Neighbour table" in done.stdout
+    assert "One step of 16 masks" in done.stdout
     again = run("benchmark", "--show", "--out", tmp_path)
     assert "times_plain" in again.stdout
 

@@ -11,7 +11,6 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.logger import Logger, make_output_format
@@ -42,7 +41,6 @@ AGENTS: dict[str, Callable[..., Any]] = {
     "Algorithm 1": lambda log: Reinforce(ReinforceConfig(**SMALL), 3, log),
     "converging": lambda log: ReinforceVariant(ReinforceVariantConfig(patience=2, progress_window=2, **SMALL), 3, log),
     "entropy": lambda log: ReinforceVariant(ReinforceVariantConfig(normalize=True, entropy_bonus=0.1, **LOO), 3, log),
-    "antithetic, critic": lambda log: ReinforceVariant(ReinforceVariantConfig(antithetic=True, critic=True, **LOO), 3, log),
     "MaskRegression": lambda log: MaskRegression(MaskRegressionConfig(num_features=5), 3, log),
     "CrossEntropy": lambda log: CrossEntropy(CrossEntropyConfig(population=8), 3, log),
     "RandomSearch": lambda log: RandomSearch(RandomSearchConfig(num_features=5), 3, log),
@@ -104,7 +102,7 @@ def test_stopped_again_and_again_between_checkpoints(name: str, tmp_path: Path) 
         with pytest.raises(Stop):
             learn(name, tmp_path, Checkpoints(tmp_path / "c", every=3, resume=True), stop=4)
     assert learn(name, tmp_path, Checkpoints(tmp_path / "c", every=3, resume=True)) == whole
-    assert [read_checkpoint(path)["log"]["trainings"][-1] for path in Checkpoints(tmp_path / "c").files()] == [32, 24]
+    assert [read_checkpoint(path)["log"][-1][0] for path in Checkpoints(tmp_path / "c").files()] == [32, 24]
     assert learn(name, tmp_path, Checkpoints(tmp_path / "c", every=3, resume=True)) == whole  # of what has ended
 
 
@@ -156,7 +154,7 @@ def test_state_of_an_environment_amid_an_episode(steps_before: int) -> None:
             assert np.asarray(reward).tobytes() == np.asarray(other_reward).tobytes()
 
 
-@pytest.mark.parametrize("where", ["truncated", "flipped", "emptied", "pickle"])
+@pytest.mark.parametrize("where", ["truncated", "emptied", "pickle"])
 def test_a_broken_checkpoint_is_left_out(where: str, tmp_path: Path) -> None:
     whole = learn("Algorithm 1", tmp_path, None)
     with pytest.raises(Stop):
@@ -165,7 +163,6 @@ def test_a_broken_checkpoint_is_left_out(where: str, tmp_path: Path) -> None:
     content = newest.read_bytes()
     damaged = {
         "truncated": content[: len(content) // 2],
-        "flipped": content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
         "emptied": b"",
         "pickle": pickle.dumps(Exploit(tmp_path / "executed")),
     }[where]
@@ -178,25 +175,6 @@ def test_a_broken_checkpoint_is_left_out(where: str, tmp_path: Path) -> None:
         learn("Algorithm 1", tmp_path, Checkpoints(tmp_path / "c", resume=True))
     assert all(path.read_bytes() == damaged for path in Checkpoints(tmp_path / "c").files())
     assert not (tmp_path / "executed").exists()
-
-
-def test_every_byte_counts(tmp_path: Path) -> None:
-    """One flipped bit anywhere is noticed, or changes nothing (the padding of the header)."""
-    state = {"a": torch.arange(3.0), "b": [np.eye(2), None, True, -np.inf, "text", {1: 2**100}], "c": {}}
-    path = tmp_path / "checkpoint-00000001.safetensors"
-    write_checkpoint(path, state)
-    content, before, noticed = path.read_bytes(), repr(read_checkpoint(path)), 0
-    for place in range(len(content)):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
-        try:
-            assert repr(read_checkpoint(path)) == before
-        except ValueError:
-            noticed += 1
-    assert noticed > len(content) - 9
-    for length in range(len(content)):
-        path.write_bytes(content[:length])
-        with pytest.raises(ValueError, match="no whole checkpoint"):
-            read_checkpoint(path)
 
 
 VALUES = st.recursive(

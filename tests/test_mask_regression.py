@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
-import torch
 from scipy.stats import norm
 from sklearn.linear_model import BayesianRidge
-from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
 import mixrl.mask_regression as mask_regression
 import mixrl_env  # noqa: F401  # registers the ids
@@ -75,29 +70,6 @@ def test_constant_rewards_say_nothing() -> None:
         np.testing.assert_allclose(learned(Changed(16, factor=0.0, constant=constant)), 0.5, atol=1e-6)
 
 
-def test_same_seed_same_result_and_global_generators_untouched() -> None:
-    torch.manual_seed(5)
-    np.random.seed(5)  # noqa: NPY002
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    first = learned(Changed(4, noise=0.3), seed=7)
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
-    assert np.array_equal(learned(Changed(4, noise=0.3), seed=7), first)
-    assert np.abs(learned(Changed(4, noise=0.3), seed=8) - first).max() > 0.01
-
-
-def test_without_exploration_masks_are_fair_coins() -> None:
-    envs = ToyVectorEnv(4)
-    learned(envs, 4000, config=MaskRegressionConfig(num_features=50, exploration=0.0))
-    masks = np.array([masks for _, masks, _ in envs.history])  # (updates, m, B)
-    assert masks.shape == (1000, 4, 8)
-    assert set(np.unique(masks)) == {0, 1}
-    flat = masks.reshape(len(masks), -1)
-    assert np.abs(flat.mean(axis=0) - 0.5).max() < 4 * 0.5 / len(flat) ** 0.5
-    correlation = np.corrcoef(np.concatenate([flat[:-1], flat[1:]], axis=1).T)  # of coins of an update and of the next
-    assert np.abs(correlation - np.eye(64)).max() < 5 / len(flat) ** 0.5
-
-
 def test_random_policies_select_similar_rows_together() -> None:
     """Any row is selected half of the time, but two rows the more often together the more alike they are."""
     envs = ToyVectorEnv(4, num_rows=16)
@@ -125,11 +97,6 @@ def test_random_policies_have_the_logits_that_were_asked_for() -> None:
     np.testing.assert_allclose(logits.std(axis=1), 1, rtol=1e-9)
     assert abs(logits.mean(axis=1).mean()) < 0.1
     assert abs(logits.mean(axis=1).std() - 1) < 0.05
-
-
-def test_one_row_a_batch_is_no_trouble() -> None:
-    p = learned(ToyVectorEnv(4, num_rows=1))
-    assert np.isfinite(p).all()
 
 
 @pytest.mark.parametrize(("factor", "exact"), [(2.0**-20, True), (2.0**30, True), (1e-6, False), (1e6, False)])
@@ -185,12 +152,6 @@ def test_learning_again_adds_to_what_was_seen() -> None:
     pooled = MaskRegression(FEW, seed=0).fit(states * 2, masks * 2, np.concatenate([rewards, rewards + 100.0]))
     apart = MaskRegression(FEW, seed=0).fit(states, masks, rewards).fit(states, masks, rewards + 100.0)
     assert np.abs(pooled.probabilities(ROWS) - apart.probabilities(ROWS)).max() > 0.05
-
-
-def test_learning_on_batches_of_another_size() -> None:
-    agent = MaskRegression(FEW, seed=0).learn(ToyVectorEnv(4, num_rows=8), 40).learn(ToyVectorEnv(2, num_rows=5), 40)
-    assert agent.trainings == 80
-    assert np.isfinite(agent.probabilities(ROWS)).all()
 
 
 class Spied(BayesianRidge):
@@ -255,59 +216,3 @@ def test_random_features() -> None:
     bends = np.abs(np.diff(line, n=2, axis=0)) > 1e-3 * line.max(axis=0)
     assert bends.sum(axis=0).max() <= 2  # the kink lies between two points, and is seen from both sides
     assert bends.any()
-
-
-def test_every_step_is_told_and_logged(tmp_path: Path) -> None:
-    logger = Logger(None, [CSVOutputFormat(str(tmp_path / "progress.csv"))])
-    agent, seen = MaskRegression(FEW, seed=0, logger=logger), []
-    envs = ToyVectorEnv(4)
-    agent.learn(envs, 23, lambda done, metrics: seen.append((done, metrics)))
-    logger.close()
-    assert len(envs.history) == 5  # 23 rounded down to whole steps of 4
-    assert agent.trainings == 20
-    assert [done for done, _ in seen] == [4, 8, 12, 16, 20]
-    with (tmp_path / "progress.csv").open() as file:
-        logged = list(csv.DictReader(file))
-    assert [float(row["trainings"]) for row in logged] == [4, 8, 12, 16, 20]
-    for (_, metrics), row, (_, _, rewards) in zip(seen, logged, envs.history, strict=True):
-        assert metrics["reward/mean"] == pytest.approx(rewards.mean())
-        assert metrics["reward/std"] == pytest.approx(rewards.std())
-        assert float(row["reward/mean"]) == pytest.approx(rewards.mean())
-        assert 0 < metrics["policy/p_mean"] < 1
-
-
-def test_learns_on_a_plain_environment() -> None:
-    env = gym.make("MixRL-NO2-v0", step_budget=5, regressor={"hidden_sizes": [8]})
-    seen: list[tuple[int, dict[str, float]]] = []
-    agent = MaskRegression(FEW).learn(env, 4, lambda done, metrics: seen.append((done, metrics)))
-    assert [done for done, _ in seen] == [1, 2, 3, 4]
-    for _, metrics in seen:
-        assert metrics["reward/mean"] == pytest.approx(-2 * metrics["env/val_loss"])
-        assert metrics["env/train_steps"] == 5
-    p = agent.probabilities(env.reset()[0])
-    assert p.shape == (200,)
-    assert ((p >= 0) & (p <= 1)).all()
-
-
-@pytest.mark.parametrize(
-    ("m", "budget", "least"), [(4, 3, "4 for 4"), (4, 0, "4 for 4"), (1, 2, "3 for 1"), (2, -5, "3 for 2")]
-)
-def test_budgets_that_are_refused(m: int, budget: int, least: str) -> None:
-    envs = ToyVectorEnv(m)
-    with pytest.raises(ValueError, match=f"a budget of {budget} trainings is below the least, {least} environments"):
-        MaskRegression().learn(envs, budget)
-    assert not envs.history
-
-
-def test_bad_input_is_refused() -> None:
-    with pytest.raises(ValueError, match="num_features must be at least 1, got 0"):
-        MaskRegressionConfig(num_features=0)
-    for exploration in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="exploration must be a number of at least 0, got"):
-            MaskRegressionConfig(exploration=exploration)
-    with pytest.raises(RuntimeError, match="call learn"):
-        MaskRegression().probabilities(ROWS)
-    with pytest.raises(ValueError, match="SAME_STEP"):
-        MaskRegression().learn(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"), 4)
-    with pytest.raises(ValueError, match="shorter"):
-        MaskRegression(FEW).fit([np.zeros((1, 8, 4), dtype=np.float32)] * 2, [np.zeros((1, 8), dtype=bool)], np.zeros(2))

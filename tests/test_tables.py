@@ -14,9 +14,7 @@ from experiments.runner.store import read_results
 from experiments.show.statistics import bootstrap_interval, paired_difference
 from experiments.studies.comparison_tables import (
     accuracy_table,
-    across_tables,
     difference_table,
-    never_loses,
     variants_table,
 )
 
@@ -115,34 +113,6 @@ def test_variants_are_compared_with_the_first() -> None:
     assert table["Splits won (test)"].item() == f"{(ours < first).sum()} of 4"
     late = results[(results["method"] != "MixRL") | (results["split_seed"] > 1)]  # an interrupted study
     assert variants_table(late)["Splits won (test)"].item().endswith("of 2")
-
-
-def test_across_datasets_against_loops() -> None:
-    first, second = some_results(), some_results().assign(dataset="other")
-    second.loc[second["method"] == "MixRL", "test_rmse_averaged"] += 1
-    results = pd.concat([first, second])
-    (_, means), (_, wins), _ = across_tables(results)
-    mean = {key: rows["test_rmse_averaged"].mean() for key, rows in results.groupby(["dataset", "method", "split_seed"])}
-    won = sum(
-        mean[dataset, "MixRL", split] < mean[dataset, "Global kNN", split] for dataset in ("no2", "other") for split in range(4)
-    )
-    assert wins.set_index("Method").loc["MixRL", "beats Global kNN"] == f"{won} of 8"
-    shown = means.set_index("Dataset").loc["other", "MixRL"]
-    assert shown == "{:.4f} ({:.4f})".format(*second[second["method"] == "MixRL"][["test_rmse", "test_rmse_averaged"]].mean())
-    losing = never_loses(results).set_index("Dataset")
-    assert losing.loc["other", "Upper bound within noise"] == "no"
-    best = {name: np.mean([mean["other", name, split] for split in range(4)]) for name in ("No Augmentation", "Global kNN")}
-    assert losing.loc["other", "Better baseline"] == min(best, key=lambda name: best[name])
-    noise = np.sqrt(
-        np.mean(
-            [
-                rows["test_rmse"].var(ddof=1)
-                for (name, _), rows in second.groupby(["method", "split_seed"])
-                if name == losing.loc["other", "Better baseline"]
-            ]
-        )
-    )
-    assert losing.loc["other", "Noise of re-training"] == f"{noise:.4f}"
 
 
 def test_stored_study_is_complete() -> None:

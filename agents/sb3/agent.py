@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 import pickle  # only of what this process itself has pickled  # nosec B403
 import random
-import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from io import BytesIO
-from pathlib import Path
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, Self
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,11 +23,9 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from mixrl.base import Envs, ProgressCallback, check_rows, settled
-from mixrl.files import write_bytes
-from mixrl.progress import update_metrics
 from mixrl.sb3.row_policy import RowPolicy
 from mixrl.sb3.vec_env import SB3VecEnv
+from mixrl.training import AnyEnv, ProgressCallback, check_rows, settled, update_metrics
 from mixrl_env.checks import check_whole
 from mixrl_env.regressor import resolve_device
 
@@ -103,7 +97,7 @@ class SB3Config:
 
 
 class SB3Agent:
-    """An algorithm of stable-baselines3 that meets `mixrl.base.Agent`; with plain SB3 calls: `PPO(RowPolicy, env)`.
+    """An algorithm of stable-baselines3 that meets `mixrl.training.Agent`; with plain SB3 calls: `PPO(RowPolicy, env)`.
 
     Args:
         config: settings.
@@ -121,8 +115,8 @@ class SB3Agent:
         self.model: OnPolicyAlgorithm | None = None
         self.trainings = 0
 
-    def learn(self, envs: Envs | gym.Env[Any, Any], num_trainings: int, callback: ProgressCallback | None = None) -> Self:
-        """Learn with num_trainings steps, rounded down to whole rollouts; see `mixrl.base.Agent`.
+    def learn(self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None) -> Self:
+        """Learn with num_trainings steps, rounded down to whole rollouts; see `mixrl.training.Agent`.
 
         Raises:
             ValueError: if the budget is below one rollout, or the rollout is one training and advantages are normalised.
@@ -149,7 +143,7 @@ class SB3Agent:
         return self
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Probability of selecting each observation row; see `mixrl.base.Agent`.
+        """Probability of selecting each observation row; see `mixrl.training.Agent`.
 
         Raises:
             RuntimeError: before `learn`.
@@ -169,53 +163,6 @@ class SB3Agent:
             )
         batches = torch.as_tensor(rows.reshape(-1, *shape), device=policy.device)
         return torch.sigmoid(_logits(policy, batches).double()).cpu().numpy().reshape(rows.shape[:-1])
-
-    def save(self, path: Path | str) -> None:
-        """Write SB3's zip file of the model, whole or not at all; `load` has what it takes to read one.
-
-        Raises:
-            RuntimeError: before `learn`.
-        """
-        if self.model is None:
-            raise RuntimeError("call learn() before save()")
-        content = BytesIO()
-        self.model.save(content)
-        write_bytes(content.getvalue(), Path(path))
-
-    @classmethod
-    def load(cls, path: Path | str, algorithm: Literal["ppo", "a2c", "trpo"] = "ppo", *, allow_pickle: bool = False) -> Self:
-        """An agent with the model of SB3's zip file, for `probabilities`; `learn` would start anew.
-
-        Args:
-            path: what `save` or SB3 has written.
-            algorithm: the one that wrote it; the policy is read alike by all.
-            allow_pickle: the file holds pickles, and reading them runs whatever code they name. True says that you trust
-                whoever wrote the file as you would trust a program of theirs.
-
-        Raises:
-            ValueError: without allow_pickle, before the file is opened; or if it is no such file.
-            FileNotFoundError: if there is none.
-            ModuleNotFoundError: for TRPO without sb3-contrib.
-        """
-        if not allow_pickle:
-            raise ValueError(
-                f"{path} would be read with pickle, which runs any code that the file names: "
-                "give allow_pickle=True if you trust whoever wrote it"
-            )
-        if not Path(path).exists():  # SB3 would try other names
-            raise FileNotFoundError(f"there is no file {path}")
-        config = SB3Config(algorithm)
-        try:
-            with zipfile.ZipFile(path) as stored:
-                if "data" not in stored.namelist() or stored.testzip() is not None:
-                    raise ValueError("its data is missing or damaged")
-            model = _algorithm(algorithm).load(path, device="cpu")
-        except (zipfile.BadZipFile, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise ValueError(f"{path} is no whole zip file of {algorithm}: {error}") from error
-        policy: Literal["rows", "flat"] = "rows" if isinstance(model.policy, RowPolicy) else "flat"
-        agent = cls(replace(config, policy=policy, device="cpu"), model.seed or 0)
-        agent.model, agent.trainings = model, model.num_timesteps
-        return agent
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """By pickling: policies of SB3 keep the graph of their last action, which torch pickles but does not copy."""

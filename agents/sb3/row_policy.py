@@ -135,7 +135,7 @@ class RowPolicy(ActorCriticPolicy):
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[call-arg]
 
     def probabilities(self, rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Probability of selecting each observation row: (..., row size) in, (...,) out; see `mixrl.base.Agent`."""
+        """Probability of selecting each observation row: (..., row size) in, (...,) out; see `mixrl.training.Agent`."""
         with torch.no_grad():
             features = self.pi_features_extractor(torch.as_tensor(rows, dtype=torch.float32, device=self.device))
             logits = self.mlp_extractor.forward_actor(features)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
-from mixrl.base import Envs, as_vector_env
+from mixrl.training import Envs, as_vector_env
 
 
 class SB3VecEnv(VecEnv):

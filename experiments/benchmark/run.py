@@ -10,9 +10,8 @@ from typing import Literal
 
 import pandas as pd
 
-from experiments.benchmark.overhead import around_training, training_profile, wasted_steps
 from experiments.benchmark.plots import draw_benchmark
-from experiments.benchmark.scale import neighbor_table, step_cost
+from experiments.benchmark.scale import step_cost
 from experiments.benchmark.throughput import cuda_throughput, throughput
 from experiments.benchmark.timing import machine
 from experiments.runner.cells import Cell, Computed, Report
@@ -20,15 +19,11 @@ from experiments.runner.store import Results
 from experiments.show.tables import Titled
 from experiments.study import Study
 
-Part = Literal["throughput", "overhead", "scale", "cuda"]
+Part = Literal["throughput", "scale", "cuda"]
 Measure = Callable[[Callable[[str], None]], pd.DataFrame]
 MEASUREMENTS: dict[str, tuple[Part, str, Measure]] = {
     "throughput": ("throughput", "Inner training: one model's step", throughput),
-    "profile": ("overhead", "Where the time of fit_regressors goes", training_profile),
-    "wasted": ("overhead", "Model-steps spent after stopping", wasted_steps),
-    "around": ("overhead", "Around the training: one update of REINFORCE", around_training),
     "step_cost": ("scale", "One step of 16 masks, B = 200", step_cost),
-    "neighbors": ("scale", "Neighbour table", neighbor_table),
     "cuda": ("cuda", "Inner training on a GPU", cuda_throughput),
 }
 """By name: the part that it belongs to, its title, and what measures it."""
@@ -42,7 +37,7 @@ class Benchmark(Study):
     """
 
     kind: Literal["benchmark"] = "benchmark"
-    parts: tuple[Part, ...] = ("throughput", "overhead", "scale", "cuda")
+    parts: tuple[Part, ...] = ("throughput", "scale", "cuda")
 
     def cells(self) -> list[Cell]:
         """One a measurement."""

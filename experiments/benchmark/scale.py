@@ -1,22 +1,18 @@
-"""What does not grow with the training set: the cost of a step, and the memory of the neighbour table beyond its own size."""
+"""What does not grow with the training set: the cost of a step."""
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from sklearn.neighbors import NearestNeighbors
 
 from experiments.benchmark.timing import peak_memory_mb, time_in_turn
 from mixrl_env import MixRLVectorEnv, RegressionData
-from mixrl_env.neighbors import nearest_neighbors
 from mixrl_env.streams import data_stream
 
 TRAINING_ROWS = (200, 1_000, 10_000, 100_000)
-TABLE_ROWS, TABLE_COLUMNS, TABLE_K = 100_000, 100, 16
 _ROUNDS = 7
 
 
@@ -55,37 +51,3 @@ def _problem(n_train: int) -> tuple[MixRLVectorEnv, np.ndarray]:
 def _one_step(n_train: int) -> None:
     envs, masks = _problem(n_train)
     envs.step(masks)
-
-
-def neighbor_table(report: Callable[[str], None]) -> pd.DataFrame:
-    """The neighbour table of 100,000 x 100 rows against scikit-learn's brute force: seconds, peak memory, and whether equal."""
-    points = _points()
-    start = time.perf_counter()
-    ours = nearest_neighbors(points, TABLE_K, lambda done, of: report(f"neighbour table: {done} of {of} rows"))
-    seconds = time.perf_counter() - start
-    report("neighbour table: scikit-learn's brute force")
-    start = time.perf_counter()
-    search = NearestNeighbors(n_neighbors=TABLE_K, algorithm="brute").fit(points)
-    brute = search.kneighbors(return_distance=False)  # no points given: a row is not its own neighbour
-    brute_seconds = time.perf_counter() - start
-    report("neighbour table: peak memory")
-    return pd.DataFrame(
-        {
-            "search": ["nearest_neighbors", "scikit-learn brute force"],
-            "rows": TABLE_ROWS,
-            "columns": TABLE_COLUMNS,
-            "k": TABLE_K,
-            "seconds": [seconds, brute_seconds],
-            "times_brute": [seconds / brute_seconds, 1.0],
-            "same_neighbors": [float((ours == brute).mean()), 1.0],
-            "peak_mb": [peak_memory_mb(_build_table), float("nan")],
-        }
-    )
-
-
-def _points() -> np.ndarray:
-    return data_stream(0).normal(size=(TABLE_ROWS, TABLE_COLUMNS))
-
-
-def _build_table() -> None:
-    nearest_neighbors(_points(), TABLE_K)

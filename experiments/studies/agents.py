@@ -48,8 +48,6 @@ AGENTS: dict[str, tuple[int, MakeAgent | None]] = {
     NOTHING_LEARNED: (1, None),
     "Algorithm 1": (1, lambda seed: Reinforce(seed=seed)),
     "REINFORCE": (16, lambda seed: ReinforceVariant(_REINFORCE, seed)),
-    "REINFORCE, antithetic": (16, lambda seed: ReinforceVariant(replace(_REINFORCE, antithetic=True), seed)),
-    "REINFORCE, critic": (16, lambda seed: ReinforceVariant(replace(_REINFORCE, critic=True), seed)),
     "REINFORCE, guarded": (16, lambda seed: ReinforceVariant(replace(_REINFORCE, normalize=True, entropy_bonus=0.01), seed)),
     "MaskRegression": (16, lambda seed: MaskRegression(seed=seed)),
     "MetaGradient": (4, lambda seed: MetaGradient(seed=seed)),  # few at once: it learns many times within a training
