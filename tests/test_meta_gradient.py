@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mixrl import MetaGradient
+from mixrl import MetaGradient, MetaGradientConfig
 from mixrl.meta_gradient import _SoftTraining
 from mixrl_env import (
     MixingProblem,
