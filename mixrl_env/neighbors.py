@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing import current_process
 from typing import NamedTuple
 
@@ -13,8 +13,6 @@ from sklearn.neighbors import NearestNeighbors
 from mixrl_env.data import FloatArray, IntArray
 
 SPACES = ("data", "label", "all")
-Progress = Callable[[int, int], None]
-"""Called with how much is done and how much there is."""
 _ROWS_FOR_THREADS = 4_000
 _BLOCK_VALUES = 4_000_000  # candidates' values that are looked at at once: 32 MB
 
@@ -64,7 +62,7 @@ def check_options(options: Sequence[NeighborOption | Sequence[object]], n: int) 
     return tuple(checked)
 
 
-def nearest_neighbors(points: FloatArray, k: int, progress: Progress | None = None) -> IntArray:
+def nearest_neighbors(points: FloatArray, k: int) -> IntArray:
     """The k nearest other rows of every row by Euclidean distance, nearest first.
 
     Exact: the search structure only proposes candidates, whose distances are then computed from the differences. Rows at
@@ -75,7 +73,6 @@ def nearest_neighbors(points: FloatArray, k: int, progress: Progress | None = No
     Args:
         points: shape (n, d).
         k: from 1 to n - 1.
-        progress: called with rows done and n, now and then.
 
     Returns:
         Row indices, shape (n, k).
@@ -102,8 +99,6 @@ def nearest_neighbors(points: FloatArray, k: int, progress: Progress | None = No
             settled = ~tied | (count == len(pool))
             neighbors[some[settled]] = _nearest(points, some[settled], pool[found[settled]], k)
             unsettled.append(some[~settled])
-            if progress is not None:
-                progress(n - len(rows) + min(first + block, len(rows)) - sum(map(len, unsettled)), n)
         rows, count = np.concatenate(unsettled), 4 * count  # look further where the k-th distance is tied
     return neighbors
 
@@ -133,7 +128,6 @@ class NeighborTable:
         x: features in which data distance is measured, shape (n, d).
         y: labels in which label distance is measured, shape (n, e).
         options: the list N of (space, k).
-        progress: see `nearest_neighbors`; called for one space after the other.
 
     Attributes:
         options: the checked options, in the given order; an option index refers to this order.
@@ -147,7 +141,6 @@ class NeighborTable:
         x: FloatArray,
         y: FloatArray,
         options: Sequence[NeighborOption | Sequence[object]],
-        progress: Progress | None = None,
     ) -> None:
         n = len(x)
         self.options = check_options(options, n)
@@ -157,7 +150,7 @@ class NeighborTable:
         self._tables: dict[int, IntArray] = {}
         for code, points in ((0, x), (1, y)):
             if np.any(self._space == code):
-                self._tables[code] = nearest_neighbors(points, int(self._k[self._space == code].max()), progress)
+                self._tables[code] = nearest_neighbors(points, int(self._k[self._space == code].max()))
 
     def pairs(self, rows: npt.NDArray[np.integer], options: npt.NDArray[np.integer]) -> tuple[IntArray, IntArray]:
         """All pairs (i, j) to mix when rows[s] is mixed with its neighbours by option index options[s].

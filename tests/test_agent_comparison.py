@@ -15,12 +15,10 @@ from scipy import stats
 from experiments.__main__ import main
 from experiments.kinds import read_study
 from experiments.studies import agents as study
-from experiments.studies.agents import AGENTS, AgentComparison, _Judge, _Watch
+from experiments.studies.agents import AGENTS, AgentComparison, _Judge
 from experiments.studies.agents_shown import curves
-from mixrl import Reinforce
 from mixrl_env import MixRLVectorEnv, RegressorConfig
 from tests.studies import as_results, compute
-from tests.toy import FixedRowsEnv
 
 TINY = replace(
     study._SETTINGS,
@@ -65,14 +63,6 @@ def test_every_agent_runs_within_its_budget() -> None:
             assert masks["mean_p"].between(0, 1).all()
 
 
-@pytest.mark.usefixtures("tiny")
-def test_cells_can_be_computed_again() -> None:
-    comparison = AgentComparison(splits=(0,), agents=("REINFORCE, guarded", "PPO, flat"), trainings=32, masks=2)
-    for cell in comparison.cells():
-        first, second = (compute(cell).drop(columns=["seconds", "cpu_seconds"]) for _ in range(2))
-        pd.testing.assert_frame_equal(first, second)
-
-
 class ByHand:
     """An agent whose probability is a known function of the row, and that insists on whole batches."""
 
@@ -109,35 +99,6 @@ def test_policies_are_looked_at_by_masks_drawn_from_them(monkeypatch: pytest.Mon
     assert abs(deviation.mean()) < 0.15
     assert 0.9 < deviation.std() < 1.1
     assert not np.any(nothing)
-
-
-def test_looking_takes_no_time() -> None:
-    """What the judge takes is not the agent's time, and eight looks are all it gets."""
-
-    class Slow:
-        def probabilities(self, agent: object) -> None:
-            return None
-
-        def look(self, p: None) -> dict[str, float]:
-            nonlocal clock
-            clock += 100.0
-            return {}
-
-    clock = 0.0
-    agent = Reinforce(seed=0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "_clocks", lambda: np.array([clock, 2 * clock]))
-        watch = _Watch(agent, Slow(), 64)  # type: ignore[arg-type]
-
-        def tick(done: int, metrics: dict[str, float]) -> None:
-            nonlocal clock
-            clock += 1.0
-            watch(done, metrics)
-
-        agent.learn(FixedRowsEnv(4), 64, tick)
-        assert watch.spent() == {"trainings": 64, "seconds": 16.0, "cpu_seconds": 32.0}
-    assert [row["trainings"] for row in watch.rows] == [8, 16, 24, 32, 40, 48, 56, 64]
-    assert [row["seconds"] for row in watch.rows] == [2, 4, 6, 8, 10, 12, 14, 16]
 
 
 def stored_rows(
@@ -193,25 +154,6 @@ def test_tables() -> None:
     assert (row["Minutes"], row["CPU min."], row["Splits"], row["Trainings"]) == ("1.0", "0.5", 12, "64")
 
 
-@pytest.mark.parametrize("splits", [1, 2, 5])
-def test_few_splits_can_be_shown(splits: int, tmp_path: Path) -> None:
-    stored = stored_rows(splits)
-    tables = AgentComparison.tables(as_results(stored))
-    assert not any("nan" in str(cell) for _, table in tables for cell in table.to_numpy().ravel())
-    written = AgentComparison.draw(as_results(stored), tmp_path)
-    assert [path.name for path in written] == ["curves.png", "final.png"]
-    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in written)
-
-
-def test_an_unfinished_comparison_can_be_shown(tmp_path: Path) -> None:
-    """Without the control nothing can be compared, but what is there is told."""
-    stored = stored_rows(3, agents=("PPO",))
-    (_, curve), (_, final) = AgentComparison.tables(as_results(stored))
-    assert curve.empty
-    assert list(final["Agent"]) == ["PPO"]
-    assert AgentComparison.draw(as_results(stored), tmp_path) == []
-
-
 def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "agents"
     flags = ["--agents", "No Augmentation", "--splits", "0", "--dataset", "gap", "--out", str(folder), "--workers", "1"]
@@ -226,22 +168,3 @@ def test_the_verb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     stored = read_study(folder / "study.toml")
     assert isinstance(stored, AgentComparison)
     assert stored.agents == ("No Augmentation",)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--agents", "DQN"], "unknown agent 'DQN'; known: 'No Augmentation', 'nothing learned', 'Algorithm 1'"),
-        (["--splits", "-1"], "greater than or equal to 0, got -1"),
-        (["--trainings", "0"], "trainings: Input should be greater than 0, got 0"),
-        (["--dataset", "nowhere"], "unknown dataset 'nowhere'"),
-    ],
-)
-def test_bad_flags_of_the_verb(
-    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["experiments", "compare", *arguments, "--out", str(tmp_path / "agents")])
-    with pytest.raises(SystemExit, match="2"):
-        main()
-    assert words in capsys.readouterr().err
-    assert not (tmp_path / "agents").exists()

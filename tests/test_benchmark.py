@@ -14,7 +14,7 @@ import torch
 from experiments.benchmark import plain, scale, throughput
 from experiments.benchmark.plain import SIZES, Floor, sequential
 from experiments.benchmark.run import MEASUREMENTS, _measured
-from experiments.benchmark.timing import peak_memory_mb, ratio, time_in_turn
+from experiments.benchmark.timing import ratio, time_in_turn
 from experiments.runner.store import read_results
 from mixrl_env import RegressorConfig
 from mixrl_env.backends import forward
@@ -31,8 +31,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "SIZES", sizes)
     monkeypatch.setattr(throughput, "ROUNDS", 2)
     monkeypatch.setattr(throughput, "STACKS", {"NO2": (1, 2), "Synthetic": (1,)})
-    monkeypatch.setattr(throughput, "peak_memory_mb", lambda *_: 1.0)
-    monkeypatch.setattr(scale, "peak_memory_mb", lambda *_: 1.0)
     monkeypatch.setattr(scale, "TRAINING_ROWS", (200, 400))
     monkeypatch.setattr(scale, "_ROUNDS", 1)
 
@@ -107,14 +105,3 @@ def test_works_take_turns_and_ratios_are_within_a_round() -> None:
     assert calls == ["a", "b"] * 3  # one round to warm up
     assert [len(values) for values in seconds.values()] == [2, 2]
     assert ratio([2.0, 30.0, 4.0], [1.0, 10.0, 4.0]) == 2.0
-
-
-def _hold(megabytes: int) -> None:
-    np.ones(megabytes * 2**17)
-
-
-def test_peak_memory_is_that_of_the_work_alone() -> None:
-    ballast = np.ones(2**26)  # 512 MB here are not the other process's
-    small, large = peak_memory_mb(_hold, 1), peak_memory_mb(_hold, 300)
-    assert 250 < large - small < 350
-    assert ballast.sum() > 0

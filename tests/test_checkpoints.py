@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,27 +92,6 @@ def test_stopped_after_any_update_it_ends_the_same(name: str, tmp_path: Path) ->
             learn(name, tmp_path, Checkpoints(folder, every=1), stop)
         assert learn(name, tmp_path, Checkpoints(folder, every=1, resume=True)) == whole
         assert len(list(folder.iterdir())) == 2
-
-
-@pytest.mark.parametrize("name", ["Algorithm 1", "CrossEntropy"])
-def test_stopped_again_and_again_between_checkpoints(name: str, tmp_path: Path) -> None:
-    whole = learn(name, tmp_path, None)
-    for _ in range(2):  # of the updates 1 to 4 the first 3 are kept, then 6 of 7
-        with pytest.raises(Stop):
-            learn(name, tmp_path, Checkpoints(tmp_path / "c", every=3, resume=True), stop=4)
-    assert learn(name, tmp_path, Checkpoints(tmp_path / "c", every=3, resume=True)) == whole
-    assert [read_checkpoint(path)["log"][-1][0] for path in Checkpoints(tmp_path / "c").files()] == [32, 24]
-    assert learn(name, tmp_path, Checkpoints(tmp_path / "c", every=3, resume=True)) == whole  # of what has ended
-
-
-def test_one_environment_that_is_no_vector(tmp_path: Path) -> None:
-    def make() -> gym.Env[Any, Any]:
-        return make_tiny(horizon=1, step_budget=4)
-
-    whole = learn("Algorithm 1", tmp_path, None, make=make)
-    with pytest.raises(Stop):
-        learn("Algorithm 1", tmp_path, Checkpoints(tmp_path / "c", every=1), 11, make)
-    assert learn("Algorithm 1", tmp_path, Checkpoints(tmp_path / "c", every=1, resume=True), make=make) == whole
 
 
 def test_one_environment_after_the_other(tmp_path: Path) -> None:

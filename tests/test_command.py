@@ -17,7 +17,6 @@ from sklearn.tree import DecisionTreeRegressor
 
 from mixrl import MixRLSampler, files
 from mixrl.estimators import command
-from mixrl.estimators.command import draw_plan
 from mixrl.terminal import WorkProgress
 from mixrl_env import read_table
 
@@ -81,24 +80,6 @@ def test_own_rows_first_then_those_of_the_plan(folder: Path, run: Run, targets: 
     assert (folder / "t-augmented-plan.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_learned_plan_with_a_short_budget(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge_by(monkeypatch, DecisionTreeRegressor(random_state=0), trainings=32)
-    plane().to_csv("t.csv", index=False)
-    monkeypatch.setattr("mixrl.estimators.search.compare", learned_wins)
-    said = run("t.csv", "--target", "y", "--budget", "0.1")
-    plan = pd.read_csv("t-augmented-plan.csv")
-    assert plan["probability"].between(0, 1).all()
-    assert "a learned number of its nearest" in said
-    assert "rewards. Written:" in said
-    found = pd.read_csv("t-augmented.csv").iloc[40:].to_numpy(float)
-    np.testing.assert_allclose(np.unique(np.round(found, 8), axis=0), mixed_rows(plane(), ["y"], plan), atol=2e-8)
-
-
-def learned_wins(errors: dict[str, np.ndarray]) -> pd.DataFrame:
-    numbers = {"rmse": [1.0 - 0.1 * (way == "learned") for way in errors], "gain": 0.19, "standard_error": 0.1}
-    return pd.DataFrame({"way": [*errors], **numbers}).assign(chosen=lambda table: table["way"] == "learned")
-
-
 def test_gain_in_units_of_the_label(run: Run) -> None:
     plane().to_csv("t.csv", index=False)
     table = pd.read_csv("t.csv")  # pandas 2 reads some numbers with another last digit than was written
@@ -113,15 +94,6 @@ def test_gain_in_units_of_the_label(run: Run) -> None:
     assert f"no mixing  {none['rmse']:.4g}" in said
     assert f"chosen  {way['rmse']:.4g}   {sampler.chosen_[0]}" in said
     assert f"gain {gain:+.2g} ± {error:.2g}  ({gain / none['rmse']:+.1%};" in said
-
-
-def test_the_same_files_again(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge_by(monkeypatch, DecisionTreeRegressor(random_state=0), trainings=32)
-    plane().to_csv("t.csv", index=False)
-    for name in "ab":
-        run("t.csv", "--target", "y", "--budget", "None", "--seed", "3", "--out", f"{name}.csv")
-    for ending in (".csv", "-plan.csv", "-plan.png"):
-        assert (folder / f"a{ending}").read_bytes() == (folder / f"b{ending}").read_bytes()
 
 
 def test_the_answer_may_be_not_to_augment(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,34 +141,7 @@ def test_parquet(folder: Path, run: Run) -> None:
     np.testing.assert_allclose(mixed, out[40:].to_numpy(float), rtol=1e-6, atol=1e-6)
 
 
-def test_csv_to_parquet_and_back_to_a_task(run: Run) -> None:
-    pytest.importorskip("pyarrow")
-    plane().to_csv("t.csv", index=False)
-    run("t.csv", "--target", "y", "--budget", "None", "--out", "t.parquet")
-    assert read_table("t.parquet", "y").feature_names == ("a", "b", "n", "z")
-    pd.testing.assert_frame_equal(pd.read_parquet("t.parquet")[:40], plane().astype(float))
-
-
-def test_parquet_without_a_reader(run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*arguments: object, **named: object) -> None:
-        raise ImportError("no engine")
-
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", missing)
-    Path("t.parquet").write_bytes(b"")
-    plane().to_csv("t.csv", index=False)
-    for arguments in (["t.parquet"], ["t.csv", "--out", "o.parquet"]):
-        with pytest.raises(SystemExit) as ended:
-            run(*arguments, "--target", "y")
-        assert ended.value.code == 2
-        assert capsys.readouterr().err == "error: Parquet needs the package pyarrow: pip install pyarrow\n"
-
-
 # Messages
-
-
-def test_few_rows_are_a_warning(run: Run) -> None:
-    plane(10).to_csv("t.csv", index=False)
-    assert "warning: fewer than 20 rows" in run("t.csv", "--target", "y", "--budget", "None")
 
 
 def test_progress_on_a_terminal_and_in_a_file() -> None:
@@ -211,22 +156,6 @@ def test_progress_on_a_terminal_and_in_a_file() -> None:
     lines = shown[False].splitlines()
     assert lines[0] == "[  0%] 0.00 is done"
     assert 9 <= len(lines) <= 11
-
-
-def test_every_way_has_words_and_a_picture() -> None:
-    labels = pd.Series(np.linspace(0, 1, 6), name="y")
-    plan = pd.DataFrame({"row": [0, 1, 1], "space": ["data", "data", "label"], "k": [1, 4, 2], "probability": [0.2, 0.8, 0.5]})
-    for way in ("k = 4", *command._WORDS):
-        assert draw_plan(plan, labels, command._in_words(way)).axes[0].get_xlabel() == "y"
-    learned = draw_plan(plan, labels, "learned").axes
-    assert [axes.get_title() for axes in learned[:2]] == ["nearest by features", "nearest by label"]
-    assert [tick.get_text() for tick in learned[0].get_yticklabels()] == ["0", "1", "2", "4"]
-    points = [collection.get_offsets() for collection in learned[0].collections]
-    assert sorted(round(y) for offsets in points for _, y in offsets) == [0, 0, 0, 0, 1, 3]  # 2 of 6 rows are mixed
-    for without, sentence in ((plan[:0], "All 6 rows stand"), (plan.assign(space="all"), "There is no k to choose")):
-        (empty,) = draw_plan(without, labels, "...").axes  # with none, a notebook would show nothing
-        assert not empty.axison
-        assert empty.texts[0].get_text().startswith(sentence)
 
 
 # Files

@@ -74,29 +74,3 @@ def test_without_a_working_compiler(compiler: str, reason: str, cache: Path, mon
     assert RegressorConfig(device="cpu").resolve_backend() == "torch"
     with pytest.raises(ValueError, match=f"(?s)'native' does not work here: .*{reason}.*; use 'auto' or 'torch'"):
         RegressorConfig(device="cpu", backend="native")
-
-
-@needs_kernel
-def test_a_cache_folder_that_others_can_write_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "mixrl"
-    folder.mkdir()
-    folder.chmod(0o777)  # whoever puts a library there would have it run
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert load_kernel.__wrapped__("float32").kernel_stride(1) >= 1
-    assert list(folder.iterdir()) == []
-
-
-@needs_kernel
-def test_no_home_folder_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_home() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", no_home)
-    assert load_kernel.__wrapped__("float32").kernel_stride(1) >= 1
-
-
-def test_a_broken_command_in_cc_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", 'cc "')
-    with pytest.raises(KernelUnavailableError, match="the environment variable CC is not a command"):
-        load_kernel.__wrapped__("float32")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,11 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import Ridge
 
 from mixrl import MixRLRegressor
-from mixrl_env.backends.compiler import _compiler
-from tests.backends import BACKENDS, needs_kernel
+from tests.backends import BACKENDS
 from tests.rewards import rewards_of
 
 ROOT = Path(__file__).parent.parent
@@ -73,25 +70,6 @@ def test_subprocesses_give_the_rewards_of_one_process_to_the_bit() -> None:
         assert rewards == expected, name
 
 
-@needs_kernel
-def test_two_processes_compile_the_kernel_at_once(tmp_path: Path) -> None:
-    """Neither begins to compile before the other is about to."""
-    wait = 'n=0; while [ $n -lt 300 ] && [ "$(ls started.* | wc -l)" -lt 2 ]; do sleep 0.1; n=$((n + 1)); done'
-    compiler = tmp_path / "compiler"
-    compiler.write_text(
-        f'#!/bin/sh\ncd {shlex.quote(str(tmp_path))}\ncase "$*" in *" -o "*) touch started.$$; {wait};; esac\n'
-        f'exec {shlex.join(_compiler())} "$@"\n'
-    )
-    compiler.chmod(0o755)
-    code = "import json; from tests.rewards import rewards_of; print(json.dumps(rewards_of(2, 'native')))"
-    where = {"CC": shlex.quote(str(compiler)), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    both = [program("-c", code, **where) for _ in range(2)]
-    expected = rewards_of(2, "native")
-    assert [printed(process) for process in both] == [expected, expected]
-    assert len(list(tmp_path.glob("started.*"))) == 2
-    assert len(list((tmp_path / "cache" / "mixrl").iterdir())) == 1  # and nothing unfinished
-
-
 # Threads
 
 
@@ -136,24 +114,3 @@ def test_rewards_do_not_depend_on_the_number_of_threads(backend: str, num_envs: 
         if backend == "native":
             assert found[threads] == found[1]
         np.testing.assert_allclose(found[threads], found[1], rtol=1e-6)
-
-
-@pytest.mark.usefixtures("_torch_threads_kept")
-@pytest.mark.parametrize("estimator", [None, Ridge()], ids=["networks", "ridge"])
-def test_predictions_do_not_depend_on_the_number_of_threads(estimator: Any) -> None:
-    torch.set_num_threads(1)
-    expected = fitted_predictions(estimator)
-    for threads in THREADS[1:]:
-        torch.set_num_threads(threads)
-        np.testing.assert_allclose(fitted_predictions(estimator), expected, rtol=1e-6)
-
-
-def test_omp_num_threads_makes_no_difference() -> None:
-    code = (
-        "import json; from tests.test_concurrency import fitted_predictions, rewards_of;"
-        "print(json.dumps([rewards_of(2, 'auto'), rewards_of(2, 'torch'), fitted_predictions(None).tolist()]))"
-    )
-    rewards, by_torch, predictions = printed(program("-c", code, threads=4))
-    np.testing.assert_allclose(rewards, rewards_of(2, "auto"), rtol=1e-6)
-    np.testing.assert_allclose(by_torch, rewards_of(2, "torch"), rtol=1e-6)
-    np.testing.assert_allclose(predictions, fitted_predictions(None), rtol=1e-6)

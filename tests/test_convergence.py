@@ -44,27 +44,6 @@ def test_stops_with_the_update_that_the_definition_says(rewards: list[int], wind
     assert first == stops_at(rewards, window, patience)
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
-@given(rewards_of_updates, st.integers(1, 6))
-def test_without_patience_it_never_stops(rewards: list[int], window: int) -> None:
-    progress = Progress(window, None)
-    for reward in rewards + [0] * 100:
-        assert progress.update(float(reward))["convergence/converged"] == 0
-    assert not progress.converged
-
-
-@pytest.mark.parametrize(("rise", "window", "patience"), [(0, 1, 1), (5, 1, 4), (10, 3, 2), (30, 20, 10)])
-def test_rising_then_flat(rise: int, window: int, patience: int) -> None:
-    """With update rise + window the whole window is flat: the last new height."""
-    progress, updates = Progress(window, patience), 0
-    while not progress.converged:
-        logged = progress.update(float(min(updates, rise)))
-        updates += 1
-    assert updates == rise + window + patience
-    assert logged["convergence/updates_since_best"] == patience
-    assert logged["convergence/smoothed_reward"] == rise
-
-
 class SameReward(ToyVectorEnv):
     def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         state, rewards, ended, truncated, info = super().step(actions)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.tree import DecisionTreeRegressor
 
-from mixrl import MetaGradient, MixRLRegressor, MixRLSampler, SB3Agent, SB3Config, SB3VecEnv
+from mixrl import MixRLRegressor, MixRLSampler
 from mixrl_env import MixRLEnv, MixRLVectorEnv, RegressionData
 from tests.test_agents import AGENTS, M, Opposite, every_agent
 from tests.toy import FixedRowsEnv
@@ -77,29 +77,6 @@ def test_a_copy_goes_on_like_the_original_and_leaves_it_alone(make: Callable[[],
     assert_same(go_on(twin, 1), expected)
 
 
-@every_environment
-def test_closing_twice_and_going_on(make: Callable[[], Any]) -> None:
-    """There is nothing to release: as with Gymnasium's own environments that hold nothing, a closed one still works."""
-    env, never_closed = make(), make()
-    for each in (env, never_closed):
-        each.reset(seed=1)
-        each.action_space.seed(2)
-    env.close()
-    env.close()
-    assert_same(go_on(env, 1), go_on(never_closed, 1))
-    env.close()
-    np.testing.assert_array_equal(env.reset(seed=1)[0], never_closed.reset(seed=1)[0])
-
-
-def test_closing_before_the_first_reset_and_through_the_adapter() -> None:
-    for make in ENVIRONMENTS.values():
-        make().close()
-    envs = SB3VecEnv(MixRLVectorEnv(3, **settings()))
-    envs.reset()
-    envs.close()
-    envs.close()
-
-
 # Agents
 
 
@@ -122,20 +99,6 @@ def test_agents_that_learned_are_copied(name: str, copied: Copy) -> None:
         copied(unlearned).probabilities(rows)
     agent = copied(unlearned).learn(FixedRowsEnv(M), 256)
     assert_agent_is_copied(agent, copied, rows, lambda twin: twin.learn(Opposite(M), 256))
-
-
-@COPIES
-def test_an_agent_that_learned_on_a_single_environment_is_copied(copied: Copy) -> None:
-    env = gym.make("MixRL-v0", **settings())
-    agent = SB3Agent(SB3Config("ppo", device="cpu")).learn(env, 32)
-    assert_agent_is_copied(agent, copied, env.reset(seed=0)[0], lambda twin: twin.learn(env, 32))
-
-
-@COPIES
-def test_meta_gradients_are_copied(copied: Copy) -> None:
-    env = MixRLVectorEnv(2, **settings())
-    agent = MetaGradient().learn(env, 16)
-    assert_agent_is_copied(agent, copied, env.reset(seed=0)[0][0], lambda twin: twin.learn(env, 16))
 
 
 # Estimators

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,46 +57,3 @@ def test_rows_within_the_range_are_drawn(
     same, other = load_dacon(tmp_path / "train.csv", 3), load_dacon(str(tmp_path / "train.csv"), 4)
     assert np.array_equal(data.x_train, same.x_train)
     assert not np.array_equal(data.x_train, other.x_train)
-
-
-def test_an_environment_takes_it(table: pd.DataFrame, tmp_path: Path) -> None:
-    tiny = {"hidden_sizes": [4], "max_steps": 2}
-    env = gym.make("MixRL-Synthetic-v0", data=load_dacon(written(table, tmp_path), 0), regressor=tiny)
-    observation, _ = env.reset(seed=0)
-    assert observation.shape == (500, 226 + 4 + 64)
-    assert np.isfinite(env.step(np.zeros(500, dtype=np.int8))[1])
-
-
-def with_value(frame: pd.DataFrame, row: int, column: str, value: str | None) -> pd.DataFrame:
-    changed = frame.astype({column: object})
-    changed.loc[row, column] = value
-    return changed
-
-
-BROKEN: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
-    "label column": (lambda f: f.drop(columns="layer_3"), r"no column 'layer_3' \(1 missing\)"),
-    "feature columns": (lambda f: f.drop(columns=["7", "225"]), r"no column '7' \(2 missing\)"),
-    "text": (lambda f: with_value(f, 1450, "12", "bright"), "has 'bright', which is no number, in line 1452, column '12'"),
-    "text label": (lambda f: with_value(f, 3, "layer_2", "thick"), "'thick', which is no number, in line 5, column 'layer_2'"),
-    "empty": (lambda f: with_value(f, 700, "225", None), "has no value in line 702, column '225'"),
-    "too few": (
-        lambda f: f.assign(layer_1=f["layer_1"] + 60),
-        "rows with all thicknesses within 10 to 100 nm; 1100 are needed",
-    ),
-    "no rows": (lambda f: f.iloc[:0], "has 0 rows with all thicknesses"),
-}
-
-
-@pytest.mark.parametrize("what", BROKEN)
-def test_files_that_are_refused(table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    monkeypatch.setattr(mixrl_env.datasets.dacon, "_ROWS_AT_ONCE", 600)
-    change, message = BROKEN[what]
-    path = written(change(table), tmp_path)
-    with pytest.raises(ValueError, match=message) as caught:
-        load_dacon(path, 0)
-    assert str(path) in str(caught.value)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        load_dacon(tmp_path / "train.csv", 0)

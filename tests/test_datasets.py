@@ -19,7 +19,6 @@ from mixrl_env.datasets.known import KNOWN
 from mixrl_env.datasets.tables import MOST_TRAINING_ROWS, SOURCES, TABLES
 
 Labels = Callable[[np.ndarray], np.ndarray]
-PAPER = ("no2", "synthetic", "product")
 LABELS = {"synthetic": 4, "product": 20, "tecator": 3}  # all others have one
 
 
@@ -45,24 +44,6 @@ def test_the_seed_decides_which_rows(name: str) -> None:
         assert not np.array_equal(x, x_other)
         assert np.isfinite(x).all()
         assert np.isfinite(y).all()
-
-
-@pytest.mark.parametrize("name", ["half_wiggly", "auto"])
-def test_environments_take_the_names(name: str) -> None:
-    env = gym.make("MixRL-v0", data=name, split_seed=2, options=[["data", 1]], step_budget=2, regressor={"hidden_sizes": [4]})
-    data = load_dataset(name, 2)
-    observation, _ = env.reset(seed=0)
-    assert observation.shape == (len(data.x_train), data.x_train.shape[1] + 2)
-    scaled = (data.x_train - data.x_train.mean(axis=0)) / data.x_train.std(axis=0)
-    np.testing.assert_allclose(observation[:, :-2], scaled, rtol=1e-4, atol=1e-6)
-    assert np.isfinite(env.step(np.ones(len(observation), dtype=np.int8))[1])
-
-
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    assert {*PAPER, *KNOWN, *TABLES} == set(dataset_names())
-    with pytest.raises(ValueError, match="unknown dataset 'no3'; known datasets: ") as caught:
-        load_dataset("no3")
-    assert str(caught.value).endswith(", ".join(sorted({*PAPER, *KNOWN, *TABLES})))
 
 
 def truth_of_half_wiggly(x: np.ndarray) -> np.ndarray:
@@ -117,16 +98,6 @@ def test_known_labels_and_noise(name: str) -> None:
             assert abs(of_group.mean()) < 4 * error
             assert abs(of_group.std() - noise) < 4 * error / 2**0.5
             assert stats.kstest(of_group / noise, "norm").pvalue > 1e-4
-
-
-@pytest.mark.parametrize("name", KNOWN)
-def test_rows_of_known_tables_are_uniform(name: str) -> None:
-    for number, (x, _) in enumerate(parts(load_dataset(name, 5))):
-        for column in x.T:
-            empty = {"half_wiggly": 0.2, "gap": 0.4 if number == 0 else 0.0}.get(name, 0.0)  # no rows so near to 0
-            assert np.abs(column).min() >= empty
-            column = np.sign(column) * (np.abs(column) - empty) / (1 - empty)
-            assert stats.kstest(column, "uniform", (-1, 2)).pvalue > 1e-4
 
 
 def test_the_gap_is_in_the_training_rows_alone() -> None:
@@ -194,11 +165,6 @@ def test_tecator_labels_are_in_percent_and_its_single_targets_have_the_same_rows
         for (x_all, y_all), (x_one, y_one) in zip(parts(data), parts(single), strict=True):
             assert np.array_equal(x_all, x_one)
             assert np.array_equal(y_all[:, [number]], y_one)
-
-
-def test_body_measures_tell_sex_by_two_numbers() -> None:
-    data = load_dataset("body", 0)
-    assert set(np.unique(data.x_train[:, data.feature_names.index("sex")])) == {0, 1}
 
 
 def test_a_table_whose_package_is_missing_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

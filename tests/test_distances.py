@@ -14,7 +14,7 @@ from experiments.show.statistics import paired_difference
 from experiments.studies import distances
 from experiments.studies.distance_bins import equal_bins, measure, pair_distances
 from experiments.studies.distances import Distances
-from mixrl_env import MixingProblem, ProblemConfig, RegressionData, RegressorConfig, load_dataset
+from mixrl_env import MixingProblem, ProblemConfig, RegressionData, RegressorConfig
 from mixrl_env.streams import stream
 from tests.studies import as_results, compute_all
 
@@ -119,33 +119,6 @@ def test_labels_mixed_on_a_parabola_are_as_wrong_as_its_chord() -> None:
     assert errors.loc[("data", 3), "label_error"] > errors.loc[("data", 1), "label_error"] + 0.3
     far = bins_of(rows).groupby(["space", "bin"])["test_rmse"].mean().loc["data"]
     assert far.loc[3] > far.loc[1]  # a model trained on wrong labels is worse
-
-
-def test_what_cannot_be_measured_is_one_clear_error() -> None:
-    with pytest.raises(ValueError, match="780 pairs of training rows in 4 bins are fewer than 200 a bin; take fewer bins"):
-        measure(problem_of(TINY), bins=4, repeats=1, seed=0)
-    with pytest.raises(ValueError, match="rows has no test rows"):
-        measure(problem_of(TINY, test_rows=0), bins=3, repeats=1, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "sizes", "changes"), [("no2", (512, 256), {}), ("synthetic", (2048, 1024, 512, 256), {"max_steps": 7})]
-)
-def test_the_regressor_is_the_papers(
-    dataset: str, sizes: tuple[int, ...], changes: dict[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    problems: list[MixingProblem] = []
-    monkeypatch.setattr(distances, "measure", lambda problem, *_: problems.append(problem) or [{}])
-    compute_all(Distances(dataset=dataset, splits=(3,), regressor=changes))
-    [problem] = problems
-    assert np.array_equal(problem.data.x_train, load_dataset(dataset, 3).x_train)
-    assert problem.config.regressor.hidden_sizes == sizes
-    assert problem.config.regressor.max_steps == changes.get("max_steps", RegressorConfig().max_steps)
-
-
-def test_a_bad_change_of_the_regressor_is_told_at_once() -> None:
-    with pytest.raises(ValueError, match="unknown regressor setting 'hidden'"):
-        Distances(regressor={"hidden": 3})
 
 
 def test_tables_against_loops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,14 +22,12 @@ import tyro
 import experiments.__main__ as command_line
 import mixrl
 import mixrl_env
-from tests.test_own_agent import cheaply
+from tests.test_rl_page import cheaply
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "api").glob("*.md"))]
 BLOCK = re.compile(r"^```([^`\n]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-RUN_ELSEWHERE = {
-    "docs/own_agent.md": "test_own_agent.py lets each of its agents learn, and test_zoo.py loads the model of its last block",
-}
+RUN_ELSEWHERE = {"docs/rl.md": "test_rl_page.py lets each of its agents learn"}
 
 
 def name_of(page: Path) -> str:
@@ -94,10 +92,6 @@ def test_table_of_ids() -> None:
         assert env.unwrapped.problem.config.reward_scale == float(scale)
 
 
-def test_version_to_cite() -> None:
-    assert f"version = {{{mixrl_env.__version__}}}" in (ROOT / "docs" / "cite.md").read_text()
-
-
 # Commands
 
 
@@ -138,14 +132,6 @@ def test_commands_parse(page: str, arguments: str, monkeypatch: pytest.MonkeyPat
     assert called == [told[0].replace("-", "_")]
     for path in (argument for argument in told if argument.startswith(("experiments/", "results/")) and argument.islower()):
         assert list(ROOT.glob(path)), f"{page}: {path} does not exist"
-
-
-def test_targets_of_make_exist() -> None:
-    told = "\n".join(code for page in PAGES for code in (*blocks(page, "bash"), *re.findall(r"`([^`]+)`", without_code(page))))
-    named = set(re.findall(r"^make (\w+)", told, re.MULTILINE))
-    assert named >= {"reproduce", "docs"}
-    targets = re.findall(r"^(\w[\w ]*):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert named <= set(" ".join(targets).split())
 
 
 # Links and the site

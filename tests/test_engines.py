@@ -144,12 +144,3 @@ def _runs(process: int) -> bool:
         return "State:\tZ" not in status.read_text()
     except OSError:
         return False
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [({"workers": 0}, "--workers"), ({"time_limit": 0.0}, "--time-limit"), ({"address": "auto"}, "--address")],
-)
-def test_bad_engines_are_refused(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        make_engine("processes", **arguments)  # type: ignore[arg-type]

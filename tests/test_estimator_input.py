@@ -7,14 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.sparse import csr_matrix
 from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.multioutput import MultiOutputRegressor
-from sklearn.svm import SVR
 
 from mixrl import MixRLRegressor, MixRLSampler
-from mixrl.estimators import search
-from mixrl.estimators.columns import Columns
 from mixrl.estimators.search import default_config
 
 ROWS = 40
@@ -105,46 +100,6 @@ def test_columns_that_cannot_be_one_hot_encoded(column: Any, words: str) -> None
         sampler(categorical="one_hot").fit(FRAME.assign(color=column), Y)
 
 
-def test_sparse_features_and_mixed_names_are_refused() -> None:
-    with pytest.raises(TypeError, match="dense data is required"):
-        sampler().fit(csr_matrix(X), Y)
-    with pytest.raises(TypeError, match="only supported if all input features have string names"):
-        sampler().fit(pd.DataFrame(X, columns=["a", 1, 2]), Y)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"folds": 1}, "folds must be a whole number of at least 2, got 1"),
-        ({"trainings": -1}, "trainings must be a whole number of at least 0, got -1"),
-        ({"time_budget": 0}, "time_budget must be None or a number of seconds above 0, got 0"),
-        ({"time_budget": np.nan}, "time_budget must be None"),
-        ({"categorical": "ordinal"}, "categorical must be 'refuse' or 'one_hot', got 'ordinal'"),
-        ({"standardize_labels": "no"}, "standardize_labels must be True or False, got 'no'"),
-        ({"device": "abacus"}, "unknown device 'abacus'"),
-    ],
-)
-def test_settings_out_of_range(arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        sampler(**arguments).fit(X, Y)
-
-
-@pytest.mark.parametrize("estimator", ["forest", Ridge])
-def test_an_estimator_that_is_none_is_told_before_the_work(estimator: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(search, "_learn")
-    with pytest.raises(TypeError, match="Cannot clone object"):
-        MixRLSampler(estimator).fit(X, Y)
-
-
-@pytest.mark.parametrize(("estimator", "targets"), [(SVR(), 2), (Ridge(alpha=-1), 1), (MultiOutputRegressor(SVR()), 1)])
-def test_a_model_that_cannot_be_fitted_is_told_before_the_work(
-    estimator: object, targets: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(search, "_learn")
-    with pytest.raises(ValueError, match=r"1d array|alpha|multi-output"):  # its own words
-        MixRLSampler(estimator).fit(X, np.column_stack([Y, Y]) if targets == 2 else Y)
-
-
 @pytest.mark.parametrize(
     ("x_val", "y_val", "words"),
     [
@@ -209,26 +164,6 @@ def test_kinds_of_numbers(column: Any) -> None:
     assert x["color"][:ROWS].tolist() == expected
     assert x["color"].between(min(expected), max(expected)).all()
     assert (x.dtypes == np.float64).all()
-
-
-@pytest.mark.parametrize(
-    "column", [pd.array(["u", "v"] * 20, dtype="string"), pd.Categorical(["u", "v"] * 20), ["u", "v"] * 20]
-)
-def test_kinds_of_categories(column: Any) -> None:
-    frame = FRAME.assign(color=column)
-    columns = Columns(frame, "one_hot")
-    assert columns.categories == {"color": ["u", "v"]}
-    expected = np.column_stack([X[:, 0], [1, 0] * 20, [0, 1] * 20, X[:, 1]])
-    np.testing.assert_array_equal(columns.numbers(frame), expected)
-
-
-def test_names_that_are_no_texts() -> None:
-    model = regressor().fit(pd.DataFrame(X), Y)
-    np.testing.assert_array_equal(model.predict(pd.DataFrame(X, columns=[7, 8, 9])), model.predict(X))
-    numbered = pd.DataFrame({0: X[:, 0], 1: ["u", "v"] * 20})
-    assert list(sampler(categorical="one_hot").fit_resample(numbered, Y)[0]) == ["0", "1=u", "1=v"]
-    pairs = pd.DataFrame(X, columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)]))
-    assert sampler().fit_resample(pairs, Y)[0].columns.equals(pairs.columns)
 
 
 # Units and sizes

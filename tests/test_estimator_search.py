@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeRegressor
 
 from mixrl import MixRLRegressor, MixRLSampler
 from mixrl.estimators import search
-from mixrl.estimators.models import deal, fit_networks, given
+from mixrl.estimators.models import deal, fit_networks
 from mixrl.estimators.search import LEARNED, LEARNED_HALF, compare, default_config
 from mixrl_env import RegressionData
 from mixrl_env.plans import BOTH_ALIKE as BOTH
@@ -67,11 +66,6 @@ def test_what_cannot_be_told_from_the_best_is_taken_too() -> None:
 )
 def test_what_diverged_or_cannot_be_told_is_not_chosen(errors: dict[str, list[float]], expected: set[str]) -> None:
     assert chosen_of(errors) == expected
-
-
-def test_everything_diverged() -> None:
-    with pytest.raises(ValueError, match="not finite with any plan"):
-        chosen_of({NO_MIXING: [1.0, np.nan], "a": [np.inf, 0]})
 
 
 @settings(max_examples=60, deadline=None)
@@ -145,38 +139,6 @@ def test_not_to_mix_is_no_augmentation(standardize: bool) -> None:
     np.testing.assert_allclose(model.predict(x), np.mean(parts, axis=0), rtol=1e-4, atol=1e-4)
 
 
-class Fragile(RegressorMixin, BaseEstimator):
-    """A plane, but NaN once it was trained on more rows than it can stand, or on fewer than it needs."""
-
-    def __init__(self, most: int = 10**9, least: int = 0) -> None:
-        self.most, self.least = most, least
-
-    def fit(self, x: np.ndarray, y: np.ndarray) -> Fragile:
-        self.model_, self.bad_ = LinearRegression().fit(x, y), not self.least <= len(x) <= self.most
-        return self
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        return np.full(len(x), np.nan) if self.bad_ else self.model_.predict(x)
-
-
-def test_estimators_that_diverge_on_mixed_rows_or_without_them() -> None:
-    x, y = noisy(0)
-    unmixed = MixRLSampler(Fragile(most=60), folds=2, trainings=0, random_state=0).fit(x, y)
-    assert unmixed.chosen_ == (NO_MIXING,)
-    assert np.isinf(unmixed.report_["rmse"]).tolist() == [False] + [True] * (len(unmixed.report_) - 1)
-    assert NO_MIXING not in MixRLSampler(Fragile(least=61), folds=2, trainings=0, random_state=0).fit(x, y).chosen_
-    with pytest.raises(ValueError, match="not finite"):
-        MixRLSampler(Fragile(most=0), folds=2, trainings=0).fit(x, y)
-
-
-@pytest.mark.parametrize("rows", [400, 401, 402])
-def test_every_pair_is_tried_up_to_a_number_of_pairs(rows: int) -> None:
-    """200 rows have just as many as other models than networks are asked to take; folds need not be of one size."""
-    x = np.random.default_rng(0).normal(size=(rows, 1))
-    report = MixRLSampler(LinearRegression(), folds=2, trainings=0, random_state=0).fit(x, x[:, 0] ** 2).report_
-    assert (EVERY_PAIR in set(report["way"])) == (rows < 402)
-
-
 # Folds
 
 
@@ -195,27 +157,6 @@ def test_every_row_is_held_out_once(rows: int, count: int, seed: int) -> None:
         np.testing.assert_array_equal(fold.data.x_train, x[fold.train])
         np.testing.assert_array_equal(fold.data.x_val, x[fold.held])
         np.testing.assert_array_equal(fold.data.y_val, y[fold.held])
-
-
-def test_given_rows_are_held_out_in_every_fold() -> None:
-    x, y = np.arange(9.0)[:, None], np.arange(9.0)[:, None]
-    folds = given(x[:6], y[:6], x[6:], y[6:], 3, np.random.default_rng(0))
-    assert len(folds) == 3
-    for fold in folds:
-        assert sorted(fold.data.y_train[:, 0]) == [0, 1, 2, 3, 4, 5]
-        np.testing.assert_array_equal(fold.data.x_val, x[6:][fold.held])
-        assert sorted(fold.held) == [0, 1, 2]
-
-
-def test_a_column_that_is_constant_in_training_has_no_say() -> None:
-    """One row with another value, as large as it may be: it is seen by the folds that train on it, and no others."""
-    x, y = noisy(0)
-    x[:, 3], x[7, 3] = 0, 1e25
-    (alone,) = (fold for fold in deal(x, y[:, None], 2, np.random.default_rng(0)) if 7 in fold.held)
-    assert not alone.data.x_val[:, 3].any()
-    model = MixRLRegressor(folds=2, trainings=16, random_state=0).fit(x, y)
-    assert model.score(x, y) > 0.2
-    assert np.abs(model.predict(x)).max() < 3 * np.abs(y).max()
 
 
 # The time budget

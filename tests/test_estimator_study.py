@@ -90,11 +90,3 @@ def test_tables_against_loops(tmp_path: Path) -> None:
     assert by_answer["Difference"][0].startswith(f"{np.mean(unmixed):+.1f} [")
     (picture,) = Estimators.draw(as_results(stored), tmp_path)
     assert picture.read_bytes().startswith(b"\x89PNG")
-
-
-def test_one_split_can_be_shown(tmp_path: Path) -> None:
-    stored = stored_rows(1)
-    assert not any(
-        "nan" in str(cell) for _, table in Estimators.tables(as_results(stored)) for cell in table.to_numpy().ravel()
-    )
-    assert Estimators.draw(as_results(stored), tmp_path)

@@ -123,17 +123,6 @@ def test_same_seed_same_results(study: tuple[Path, str], tmp_path: Path) -> None
     pd.testing.assert_frame_equal(first.loc[first["split_seed"] == 3, columns].reset_index(drop=True), again[columns])
 
 
-def test_other_settings_do_not_mix_into_a_folder(study: tuple[Path, str]) -> None:
-    folder, _ = study
-    before = (folder / "results.csv").read_bytes()
-    refused = run("reproduce", "--out", folder)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("error: ")
-    assert "--out" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert (folder / "results.csv").read_bytes() == before
-
-
 def test_interrupted_study_keeps_what_was_finished(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a study of many splits, in a process of its own."""
     command = [sys.executable, "-m", "experiments", "reproduce", "--preset", "smoke", "--splits", *map(str, range(500))]
@@ -171,10 +160,3 @@ def test_wrong_command_is_one_clear_error(arguments: list[str], message: str) ->
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_help_lists_the_verbs() -> None:
-    done = run("--help")
-    assert done.returncode == 0
-    for verb in ("reproduce", "sweep", "tables", "figures", "idea"):
-        assert verb in done.stdout

@@ -6,7 +6,6 @@ import copy
 import math
 import pickle
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -15,11 +14,8 @@ import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
-from stable_baselines3.common.vec_env import VecMonitor
 
-from mixrl import RowPolicy, SB3VecEnv
 from mixrl_env import MixRLEnv, MixRLVectorEnv, RegressionData, RegressorConfig, fit_regressors
 from mixrl_env.env import training_rng
 from mixrl_env.streams import stream
@@ -126,15 +122,6 @@ def test_an_episode_equals_warm_starts_by_hand(diverged_steps: list[int], pretra
     assert kept_before_the_end > 0  # the weights of the lowest loss and the last ones were not the same
 
 
-def test_a_training_that_blows_up_does_not_spoil_the_next() -> None:
-    env = make_tiny(schedule="constant", regressor=TINY | {"learning_rate": 1e30})
-    env.reset(seed=0)
-    infos = [env.step(mask)[4] for mask in make_masks(2)]
-    assert [info["diverged"] for info in infos] == [True, True]
-    env.problem = make_tiny(schedule="constant").problem  # a learning rate that works
-    assert env.step(make_masks(1)[0])[4]["diverged"] is False
-
-
 @pytest.mark.parametrize("horizon", [1, 2, 4])
 def test_an_episode_offers_new_batches_and_ends_at_the_horizon(horizon: int) -> None:
     env = make_tiny(horizon=horizon)
@@ -196,102 +183,3 @@ def test_the_batched_environment_equals_single_ones(some_diverge: bool) -> None:
     assert terminated == [[False] * 3, [False] * 3, [True] * 3] * 2
     assert (len(set(diverged[0])) == 2) is some_diverge  # then some go on from kept weights beside others from scratch
     sync.close()
-
-
-@COPIES
-def test_copies_of_an_environment_go_on_the_same(copied: Callable[[MixRLEnv], MixRLEnv]) -> None:
-    env = make_tiny()
-    env.reset(seed=7)
-    masks = make_masks(3)
-    env.step(masks[0])
-    twin = copied(env)
-    for mask in masks[1:]:
-        first, second = env.step(mask), twin.step(mask)
-        assert np.array_equal(first[0], second[0])
-        assert first[1:] == second[1:]
-    assert first[2] is True
-
-
-@COPIES
-def test_copies_of_a_batched_environment_go_on_the_same(copied: Callable[[MixRLVectorEnv], MixRLVectorEnv]) -> None:
-    env = make_vector()
-    env.reset(seed=7)
-    masks = make_masks(4, 3)
-    env.step(masks[0])
-    twin = copied(env)
-    for actions in masks[1:]:
-        first, second = env.step(actions), twin.step(actions)
-        assert np.array_equal(first[0], second[0])
-        assert np.array_equal(first[1], second[1])
-        assert np.array_equal(first[2], second[2])
-
-
-@pytest.mark.parametrize("pretrained", [None, True])
-def test_a_reset_in_the_middle_starts_a_whole_new_episode(pretrained: bool) -> None:
-    runs = []
-    for steps_before in (0, 1, 2):
-        env, twin = make_tiny(pretrained=pretrained), make_vector(2, pretrained=pretrained)
-        for each, masks in ((env, make_masks(3)), (twin, make_masks(3, 2))):
-            each.reset(seed=1)
-            for mask in masks[:steps_before]:
-                each.step(mask)
-            each.reset(seed=8)
-            steps = [each.step(mask) for mask in masks]
-            assert [bool(np.all(step[2])) for step in steps] == [False, False, True]
-            runs.append([np.asarray(step[1]).tolist() for step in steps])
-    assert runs[::2] == [runs[0]] * 3
-    assert runs[1::2] == [runs[1]] * 3
-
-
-@pytest.mark.parametrize("horizon", [0, -1, True, 2.5, "3"])
-@pytest.mark.parametrize(
-    "make",
-    [
-        make_tiny,
-        make_vector,
-        lambda **settings: gym.make("MixRL-NO2-v0", **settings),
-        lambda **settings: gym.make_vec("MixRL-NO2-v0", vectorization_mode="vector_entry_point", **settings),
-    ],
-    ids=["env", "vector", "make", "make_vec"],
-)
-def test_horizons_that_are_refused(make: Callable[..., Any], horizon: Any) -> None:
-    with pytest.raises(ValueError, match=f"horizon must be a whole number of at least 1, got {horizon!r}"):
-        make(horizon=horizon)
-
-
-def test_registered_ids_take_a_horizon() -> None:
-    env = gym.make("MixRL-NO2-v0", horizon=4)
-    twin = gym.make_vec("MixRL-NO2-v0", num_envs=2, vectorization_mode="vector_entry_point", horizon=4)
-    assert isinstance(env.unwrapped, MixRLEnv)
-    assert isinstance(twin, MixRLVectorEnv)
-    assert env.unwrapped.horizon == twin.horizon == 4
-
-
-def test_pretrained_weights_can_be_read() -> None:
-    assert make_tiny(schedule="constant").problem.pretrained_weights is None
-    for pretrained in (None, True):
-        weights = make_tiny(pretrained=pretrained).problem.pretrained_weights
-        assert weights is not None
-        assert [tuple(weight.shape) for weight in weights] == [(1, 3, 8), (1, 1, 8), (1, 8, 2), (1, 1, 2)]
-
-
-def test_evaluate_takes_a_start_for_each_mask() -> None:
-    problem = make_tiny(schedule="constant", regressor=TINY | {"learning_rate": 5e-3}).problem
-    rng, masks = np.random.default_rng(0), list(make_masks(2).astype(bool))
-    batches = [problem.sample_batch(rng) for _ in masks]
-
-    def rngs() -> list[np.random.Generator]:
-        return [np.random.default_rng(m) for m in range(2)]
-
-    scratch, fitted = problem.evaluate(batches, masks, rngs())
-    assert problem.evaluate(batches, masks, rngs(), [None, None])[0] == scratch
-    warm, _ = problem.evaluate(batches, masks, rngs(), [None, [weight[1:] for weight in fitted.weights]])
-    assert warm[0].val_loss == pytest.approx(scratch[0].val_loss, rel=1e-5)
-    assert warm[1].val_loss < scratch[1].val_loss
-
-
-def test_stable_baselines_learns_on_longer_episodes() -> None:
-    monitored = VecMonitor(SB3VecEnv(make_vector()))
-    model = PPO(RowPolicy, monitored, n_steps=6, batch_size=9, seed=0, device="cpu").learn(36)
-    assert [episode["l"] for episode in model.ep_info_buffer or []] == [3] * 12
-    assert all(np.isfinite(episode["r"]) for episode in model.ep_info_buffer or [])

@@ -54,6 +54,16 @@ def test_global_knn_keeps_the_k_with_the_lowest_validation_loss() -> None:
     assert augmented.choice.parameters == {"k": best["k"]}
     assert len(augmented.sets[0][0]) == best["num_rows"]
     assert augmented.trainings == 2 * PRESETS["smoke"].knn_repeats
+    x, y = trial.problem.x_train, trial.problem.data.y_train
+    mixed = set()
+    for points in (x, trial.problem.data.standardize_y(y)):
+        for i in range(30):
+            distance = np.linalg.norm(points - points[i], axis=1)
+            distance[i] = np.inf
+            near = np.argsort(distance)
+            mixed |= {frozenset((i, j)) for j in near[: int(best["k"])]}
+    expected = {tuple(np.round(np.r_[(x[i] + x[j]) / 2, (y[i] + y[j]) / 2], 9)) for i, j in mixed}
+    assert {tuple(np.round(row, 9)) for row in np.concatenate(augmented.sets[0], axis=1)[30:]} == expected
 
 
 def test_bayesian_optimisation_measures_what_trying_every_k_does() -> None:

@@ -111,53 +111,11 @@ def test_pairs_against_a_loop(seed: int, size: int) -> None:
     assert i.dtype == j.dtype == np.int64
 
 
-def test_pairs_of_the_space_all_alone() -> None:
-    points = np.zeros((4, 1))
-    i, j = NeighborTable(points, points, [("all",)]).pairs(np.array([3, 0]), np.array([0, 0]))
-    assert i.tolist() == [3, 3, 3, 0, 0, 0]
-    assert j.tolist() == [0, 1, 2, 1, 2, 3]
-
-
 def test_options_are_the_papers_by_default_and_keep_their_order() -> None:
     assert tuple([("data", k) for k in range(1, 17)] + [("label", k) for k in range(1, 17)]) == DEFAULT_OPTIONS
     points = np.arange(5.0)[:, None]
     table = NeighborTable(points, points, [["label", np.int64(4)], ("data", 1), ["all"]])
     assert table.options == (NeighborOption("label", 4), NeighborOption("data", 1), NeighborOption("all", 0))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ([("data", 5)], r"between 1 and n_train - 1 = 4"),
-        ([("label", 0)], r"between 1 and n_train - 1 = 4"),
-        ([("data", -1)], r"between 1 and n_train - 1 = 4"),
-        ([("data",)], r"between 1 and n_train - 1 = 4"),  # k left out is 0, which only "all" may have
-        ([("data", True)], r"k must be a whole number, got True"),
-        ([("data", 2.0)], r"k must be a whole number, got 2.0"),
-        ([("data", "2")], r"k must be a whole number, got '2'"),
-        ([("features", 2)], r"space one of data, label, all"),
-        ([("data", 2, 3)], r"space one of data, label, all"),
-        (["data"], r"space one of data, label, all"),
-        ([()], r"space one of data, label, all"),
-        ([("all", 2)], r"'all' mixes with every other row and takes no k"),
-        ([], r"list of neighbour options is empty"),
-        ([("data", 2), ("label", 2), ("data", 2)], r"listed twice"),
-    ],
-)
-def test_options_that_are_refused(options: list[Any], message: str) -> None:
-    points = np.arange(5.0)[:, None]
-    assert NeighborTable(points, points, [("data", 4), ("label", 1)]).options  # the limits themselves are fine
-    with pytest.raises(ValueError, match=message):
-        NeighborTable(points, points, options)
-
-
-@pytest.mark.parametrize("d", [1, 3, 20])
-def test_blocks_and_ties_do_not_matter(d: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(d)
-    points = rng.integers(0, 3, size=(200, d)).astype(float)
-    whole = nearest_neighbors(points, 5)
-    monkeypatch.setattr(neighbors, "_BLOCK_VALUES", 100)
-    assert np.array_equal(nearest_neighbors(points, 5), whole)
 
 
 def test_heavy_ties_are_searched_among_few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,13 +134,3 @@ def test_heavy_ties_are_searched_among_few_rows(monkeypatch: pytest.MonkeyPatch)
     for row in (0, 1500, 2999):
         same = [j for j in np.flatnonzero(points[:, 0] == points[row, 0]) if j != row]
         assert table[row].tolist() == same[:16]
-
-
-def test_progress_rises_to_the_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_BLOCK_VALUES", 100)
-    for points in (np.random.default_rng(0).normal(size=(100, 3)), np.indices((10, 10)).reshape(2, 100).T.astype(float)):
-        seen: list[tuple[int, int]] = []
-        nearest_neighbors(points, 4, lambda done, of, seen=seen: seen.append((done, of)))
-        assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-        assert seen[-1] == (100, 100)
-        assert len(seen) > 3

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import mixrl_env
 from mixrl_env import MixingProblem, ProblemConfig, RegressionData
-from mixrl_env.neighbors import NeighborOption, NeighborTable
-from mixrl_env.observation import DEFAULT_PARTS, PARTS, RowObserver, check_parts, mean_distances
+from mixrl_env.neighbors import NeighborTable
+from mixrl_env.observation import DEFAULT_PARTS, PARTS, mean_distances
 from mixrl_env.problem import Batch
 
 OPTIONS = (("data", 2), ("all", 0), ("label", 3), ("label", 1), ("data", 5))
@@ -57,18 +57,6 @@ def test_mean_distances_against_a_loop(seed: int, n: int, widths: tuple[int, int
     np.testing.assert_allclose(ours, slow_mean_distances(x, y, OPTIONS), rtol=1e-12, atol=1e-12)
 
 
-def test_mean_distances_of_a_table_that_is_worked_by_hand() -> None:
-    x, y = np.array([[0.0, 0.0], [3.0, 4.0], [0.0, 0.0]]), np.array([[1.0], [1.0], [7.0]])
-    table = NeighborTable(x, y, [("data", 1), ("label", 1), ("all", 0)])
-    apart = 5 / 2**0.5
-    expected = [
-        [[0, 6], [apart, 0], [apart / 2, 3]],  # its duplicate is its nearest neighbour, though not in the label
-        [[apart, 0], [apart, 0], [apart, 3]],  # of two rows as far the first one
-        [[0, 6], [0, 6], [apart / 2, 6]],
-    ]
-    np.testing.assert_allclose(mean_distances(x, y, table), expected)
-
-
 def expected_columns(problem: MixingProblem, batch: Batch) -> dict[str, np.ndarray]:
     data = problem.data
     x, y = ((v - v.mean(axis=0)) / v.std(axis=0) for v in (data.x_train, data.y_train))
@@ -101,11 +89,6 @@ def test_bounds_are_the_lowest_and_highest_values(parts: tuple[str, ...]) -> Non
     assert low.dtype == high.dtype == np.float32
     assert np.array_equal(low, everything.min(axis=0))
     assert np.array_equal(high, everything.max(axis=0))
-
-
-def test_bounds_of_a_single_option_are_still_those_of_a_one_hot() -> None:
-    low, high = make_problem(options=[("data", 2)], observe=["option"]).observation_bounds()
-    assert (low.tolist(), high.tolist()) == ([0.0], [1.0])
 
 
 @pytest.mark.parametrize(
@@ -147,37 +130,3 @@ def test_the_default_is_the_state_of_the_paper() -> None:
     expected = [(v - v.mean(axis=0)) / v.std(axis=0) for v in (data.x_train, data.y_train)]
     np.testing.assert_allclose(plain[:, :8], np.concatenate(expected, axis=1), rtol=1e-5, atol=1e-6)
     assert np.array_equal(np.sort(plain[:, 8:], axis=1)[:, -2:], np.tile([0, 1], (200, 1)))
-
-
-def test_what_is_observed_changes_no_reward() -> None:
-    rewards = []
-    for observe in (["x", "y", "option"], ["distances"]):
-        env = gym.make("MixRL-NO2-v0", split_seed=0, observe=observe, step_budget=3, regressor={"hidden_sizes": [4]})
-        env.reset(seed=0)
-        rewards.append(env.step(np.arange(200) % 2)[1])
-    assert rewards[0] == rewards[1]
-
-
-@pytest.mark.parametrize(
-    ("observe", "told"),
-    [
-        (["x", "z"], r"\['x', 'z'\]"),
-        (["x", "y", "x"], r"\['x', 'y', 'x'\]"),
-        ([], r"\[\]"),
-        ((), r"\(\)"),
-        ("k", "'k'"),
-        ("", "''"),
-        (["X"], r"\['X'\]"),
-    ],
-)
-def test_parts_that_are_refused(observe: Any, told: str) -> None:
-    message = f"observe must name some of x, y, option, distances, each once, got {told}$"
-    x = np.zeros((3, 1))
-    for refused in (
-        lambda: check_parts(observe),
-        lambda: ProblemConfig(observe=observe),
-        lambda: gym.make("MixRL-NO2-v0", observe=observe),
-        lambda: RowObserver(observe, x, x, NeighborTable(x, x, [NeighborOption("all")])),
-    ):
-        with pytest.raises(ValueError, match=message):
-            refused()

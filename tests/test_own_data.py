@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,43 +95,6 @@ def test_drawn_splits(
     drawn = [(x[0], y.tolist()) for xs, ys in given for x, y in zip(xs, ys, strict=True)]
     assert len({a for a, _ in drawn}) == len(drawn) == sum(expected)
     assert all(known[a] == labels for a, labels in drawn)
-
-
-def test_whatever_can_be_read_as_a_number_is_one(frame: pd.DataFrame) -> None:
-    odd = frame.assign(
-        a=[str(value) for value in frame["a"]],
-        price=np.array([Decimal(repr(float(value))) for value in frame["price"]], dtype=object),
-        flag=frame["flag"].astype("boolean"),
-        same=pd.Categorical([7] * ROWS),
-        rent=frame["rent"].astype("Float64"),
-    )
-    for ours, expected in zip(*(parts(from_frame(one, TARGETS, split="part")) for one in (odd, frame)), strict=True):
-        assert np.array_equal(ours, expected)
-
-
-def test_columns_may_be_called_by_numbers() -> None:
-    table = pd.DataFrame(np.arange(40.0).reshape(10, 4))
-    assert from_frame(table, ["3", "0"]).feature_names == ("1", "2")
-
-
-def test_constant_columns_and_labels_of_any_unit_train(frame: pd.DataFrame) -> None:
-    data = from_frame(frame, TARGETS, split="part").with_standardized_labels()
-    np.testing.assert_allclose(data.y_train.mean(axis=0), 0, atol=1e-12)
-    np.testing.assert_allclose(data.y_train.std(axis=0), 1)
-    own = frame[frame["part"] == "test"][list(TARGETS)].to_numpy()
-    train = frame[frame["part"] == "train"][list(TARGETS)].to_numpy()
-    assert data.y_test is not None
-    np.testing.assert_allclose(data.y_test, (own - train.mean(axis=0)) / train.std(axis=0))
-    regressor = {"hidden_sizes": [4], "max_steps": 20}
-    env = gym.make("MixRL-v0", data=data, options=[("data", 1), ("label", 3)], regressor=regressor)
-    assert isinstance(space := env.observation_space, gym.spaces.Box)
-    assert (space.low[:, 2] == 0).all()  # the constant column; Gymnasium would warn of a flat space
-    assert (space.high > space.low).all()
-    observation, _ = env.reset(seed=0)
-    assert observation.shape == (15, 3 + 2 + 2)
-    assert observation in space
-    assert np.isfinite(observation).all()
-    assert np.isfinite(env.step(np.ones(15, dtype=np.int8))[1])
 
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -241,14 +202,6 @@ def test_a_file_gives_what_its_frame_gives(frame: pd.DataFrame, tmp_path: Path) 
     np.testing.assert_allclose(drawn[0], again.x_train, rtol=1e-15)
 
 
-@pytest.mark.parametrize("around", ["\ufeff{}", "\n\n{}\n\n", "{}\r\n"])
-def test_marks_and_blank_lines_around_a_table_are_passed_over(tmp_path: Path, around: str) -> None:
-    table = "a,y\n" + "\n".join(f"{row},{row * 2}" for row in range(6))
-    data = read_table(written(tmp_path, around.format(table)), "y")
-    assert data.feature_names == ("a",)
-    assert sorted(np.concatenate(parts(data)).tolist()) == [[row, row * 2] for row in range(6)]
-
-
 GOOD = "a,b,y\n" + "".join(f"{row},{row + 0.5},{row * 2}\n" for row in range(8))
 REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     "nothing": ("", "is empty"),
@@ -282,8 +235,3 @@ def test_files_that_are_refused(tmp_path: Path, what: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         read_table(path, "y")
     assert str(path) in str(caught.value)
-
-
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        read_table(tmp_path / "mine.csv", "y")

@@ -14,7 +14,6 @@ from scipy.stats import chisquare
 
 from experiments.methods import PEERS, Augmented, Trial, ada, c_mixup, local_mixup, method_of
 from experiments.methods.ada_mixup import _POLICY, Batch, PolicyRegion, fit_policy, losses, mixed_label, region
-from experiments.methods.evaluation import final_scores
 from experiments.methods.peers import DRAWS
 from experiments.presets import PRESETS
 from experiments.runner.store import read_results
@@ -102,12 +101,6 @@ def test_validation_rows_choose_and_every_training_counts(name: str, count: int,
     assert len({x.tobytes() for x, _ in augmented.sets}) == sets
 
 
-def test_final_regressors_take_the_sets(tmp_path: Path) -> None:
-    trial = make_trial()
-    scores = final_scores(trial.problem, method_of("AdaMixUp")(trial).sets, 0, 3)
-    assert all(np.isfinite(score.test_rmse) for score in scores)
-
-
 # C-Mixup
 
 
@@ -127,15 +120,6 @@ def test_partner_chances_are_the_kernel() -> None:
         np.testing.assert_allclose(
             c_mixup.partner_chances(labels, bandwidth), brute_force_chances(labels, bandwidth), atol=1e-14
         )
-
-
-def test_wide_kernels_draw_anybody_and_narrow_ones_the_nearest_label() -> None:
-    labels = np.array([[0.0], [1.0], [1.25], [9.0], [9.0]])
-    uniform = (1 - np.eye(5)) / 4
-    np.testing.assert_allclose(c_mixup.partner_chances(labels, 1e9), uniform)
-    nearest = np.eye(5)[[1, 2, 1, 4, 3]]
-    np.testing.assert_allclose(c_mixup.partner_chances(labels, 1e-6), nearest)
-    assert np.array_equal(c_mixup.partner_chances(np.zeros((5, 1)), 0.1), uniform)  # equal labels
 
 
 def test_partners_are_drawn_as_often_as_the_kernel_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,24 +180,6 @@ def test_moved_rows_are_the_formula() -> None:
         for i, s in enumerate(np.sqrt(gamma) - 1):
             expected = (values[i] + s * projection[i] @ values) / (1 + s * projection[i].sum())
             np.testing.assert_allclose(moved[i], expected, atol=1e-12)
-
-
-def test_gamma_of_one_leaves_rows_and_the_extremes_move_them_to_and_from_the_mean() -> None:
-    rng = np.random.default_rng(0)
-    x, y, clusters = rng.normal(size=(10, 3)), rng.normal(size=(10, 1)), np.repeat([0, 1], 5)
-    for moved, values in zip(ada.move(x, y, clusters, np.ones(10)), (x, y), strict=True):
-        assert np.array_equal(moved, values)
-    means = np.repeat([x[:5].mean(axis=0), x[5:].mean(axis=0)], 5, axis=0)
-    np.testing.assert_allclose(ada.move(x, y, clusters, np.full(10, 1e12))[0], means, atol=1e-5)
-    np.testing.assert_allclose(ada.move(x, y, clusters, np.full(10, 0.25))[0] - means, 2 * (x - means))
-
-
-def test_gamma_is_drawn_as_often_above_one_as_below() -> None:
-    gamma = ada.draw_gamma(3.0, 20_000, np.random.default_rng(0))
-    assert 1 / 3 <= gamma.min() < 0.34
-    assert 2.99 < gamma.max() <= 3
-    assert abs((gamma > 1).mean() - 0.5) < 0.02
-    np.testing.assert_allclose(np.maximum(gamma, 1 / gamma).mean(), 2, atol=0.02)  # beta ~ Uniform(1, 3)
 
 
 # AdaMixUp

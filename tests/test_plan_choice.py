@@ -12,13 +12,10 @@ import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData
 from mixrl_env.plans import Rule, apply_plan, best_options, choose, choose_plan, sample_options
-from tests.test_plans import OPTIONS, PROBLEM, make_plan, step_problem
-
-SPACES = ("data", "label", "all")
+from tests.test_plans import OPTIONS, PROBLEM, make_plan
 
 
 def draw(probabilities: np.ndarray, seed: int = 0, problem: MixingProblem = PROBLEM) -> pd.DataFrame:
@@ -61,16 +58,6 @@ def test_options_are_drawn_as_often_as_the_policy_selects_just_that_one(p: tuple
         assert sum(counts.values()) == 4000
 
 
-def test_rows_and_spaces_are_drawn_apart(crowd: MixingProblem) -> None:
-    half = np.full((4000, 5), 0.5)
-    half[:, 2:4] = 0.0  # data k = 1 or, all but never, another
-    half[:, 2] = 0.5
-    plan = draw(half, problem=crowd)
-    first, second = (plan.loc[plan["space"] == space, "k"].to_numpy() == 1 for space in ("data", "label"))
-    assert abs(np.corrcoef(first, second)[0, 1]) < 4 / 4000**0.5
-    assert abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 4 / 4000**0.5
-
-
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), levels=st.integers(1, 5))
 def test_sampled_plans_look_like_those_of_the_best_options(seed: int, levels: int) -> None:
@@ -83,44 +70,6 @@ def test_sampled_plans_look_like_those_of_the_best_options(seed: int, levels: in
     assert set(zip(plan["space"], plan["k"], strict=True)) <= set(OPTIONS)
     x, _ = apply_plan(PROBLEM, plan, np.random.default_rng(0))
     assert len(x) > 12
-
-
-def test_an_option_that_is_certain_or_impossible() -> None:
-    """Odds beyond all bounds: the certain option wins, the impossible one never does; and none crashes or warns."""
-    nearly = np.nextafter(1.0, 0.0)
-    for low, high in product((0.0, 1e-300, 1e-20), (0.5, nearly, 1.0)):
-        probabilities = np.full((12, len(OPTIONS)), low)
-        probabilities[:6, 0] = probabilities[6:, 2] = high
-        probabilities[:6, 1] = probabilities[6:, 4] = high
-        plan = draw(probabilities)
-        for space, ks in (("data", (1, 3)), ("label", (2, 1)), ("all", (0, 0))):
-            assert plan.loc[plan["space"] == space, "k"].tolist() == [ks[0]] * 6 + [ks[1]] * 6
-
-
-@pytest.mark.parametrize("p", [0.0, 1.0, 1e-320])
-def test_equal_extremes_are_drawn_alike(p: float, crowd: MixingProblem) -> None:
-    plan = draw(np.full((4000, 5), p), problem=crowd)
-    for space, options in (("data", 3), ("label", 2)):
-        counts = plan.loc[plan["space"] == space, "k"].value_counts()
-        assert len(counts) == options
-        assert stats.chisquare(counts).pvalue > 1e-3
-
-
-def test_the_generator_alone_decides() -> None:
-    probabilities = np.random.default_rng(0).uniform(size=(12, len(OPTIONS)))
-    first, again, other = (draw(probabilities, seed) for seed in (1, 1, 2))
-    assert first.equals(again)
-    assert (first["k"] != other["k"]).any()
-    rng = np.random.default_rng(1)
-    before = probabilities.copy()
-    assert sample_options(PROBLEM, probabilities, rng).equals(first)
-    assert not sample_options(PROBLEM, probabilities, rng).equals(first)  # it goes on with the generator
-    assert np.array_equal(probabilities, before)
-
-
-def test_the_shape_is_checked() -> None:
-    with pytest.raises(ValueError, match=r"shape \(n_train, \|N\|\) = \(12, 5\), got \(5, 12\)"):
-        draw(np.zeros((5, 12)))
 
 
 def slow_within(errors: list[list[float]]) -> list[int]:
@@ -168,48 +117,6 @@ def test_within_one_standard_error_against_a_loop(errors: list[list[float]]) -> 
     assert sorted(choose(np.array(errors, dtype=float), "average")) == slow_within(errors)
 
 
-@settings(deadline=None, derandomize=True, max_examples=120)
-@given(tables_of_errors())
-def test_the_best_itself_is_always_within(errors: list[list[float]]) -> None:
-    table = np.array(errors, dtype=float)
-    within = choose(table, "average")
-    assert int(np.argmin(table.mean(axis=1))) == within[0]
-    assert len(within) == len(set(within))
-    assert table[within].mean(axis=1).tolist() == sorted(table[within].mean(axis=1))
-    assert np.isfinite(table[within]).all() or not np.isfinite(table).all(axis=1).any()
-
-
-@pytest.mark.parametrize(
-    ("errors", "within"),
-    [
-        ([[1, 2, 3], [1, 2, 3]], [0, 1]),  # equal
-        ([[2, 3, 4], [1, 2, 3]], [1]),  # always worse by 1: not a doubt
-        ([[1, 9, 2], [3, 3, 3]], [0, 1]),  # worse on average, but by one row alone
-        ([[4, 4, 0, 0], [1, 0, 0, 0]], [1]),  # worse by 1.75 on average, the standard error is 1.03
-        ([[0, 0, 8], [6, 6, 12], [9, 1, 0]], [0, 2]),
-        ([[np.inf] * 3, [5, 5, 5]], [1]),
-        ([[0, 0, np.inf], [5, 5, 5]], [1]),  # one infinite row is enough
-        ([[9, 9, 8], [np.inf] * 3, [1, 1, 2]], [2]),
-        ([[np.inf] * 2, [np.inf] * 2], [0]),
-        ([[7, 7]], [0]),
-    ],
-)
-def test_known_tables_of_errors(errors: list[list[float]], within: list[int]) -> None:
-    assert sorted(choose(np.array(errors, dtype=float), "average")) == within
-
-
-@pytest.mark.parametrize("rule", ["lowest", "average"])
-def test_a_clearly_better_later_candidate_wins_and_a_harmful_one_does_not(rule: Rule) -> None:
-    problem = step_problem()
-    harmful, empty = make_plan(*((row, "all", 0) for row in range(40))), make_plan()
-    for plans, best in (([harmful, empty], 1), ([empty, harmful], 0)):
-        choice = choose_plan(problem, [[plan] for plan in plans], repeats=2, seed=0, rule=rule)
-        assert choice.kept == [best]
-        [(x, y)] = choice.sets
-        assert np.array_equal(x, problem.x_train)
-        assert np.array_equal(y, problem.data.y_train)
-
-
 def with_predictions(
     monkeypatch: pytest.MonkeyPatch, problem: MixingProblem, offsets: list[Any], val_loss: list[float] | None = None
 ) -> None:
@@ -239,12 +146,6 @@ RULES: tuple[Rule, ...] = ("lowest", "average")
 
 def kept_by(rule: Rule, candidates: list[list[pd.DataFrame]], repeats: int) -> list[int]:
     return choose_plan(PROBLEM, candidates, repeats, 0, rule).kept
-
-
-def test_of_equal_candidates_the_first_wins_or_all_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    with_predictions(monkeypatch, PROBLEM, [row_offsets(1, 2, 3, 4, 5, 6, 7, 8)] * 3)
-    candidates = [[make_plan((0, "data", 1))]] * 3
-    assert [kept_by(rule, candidates, 1) for rule in RULES] == [[0], [0, 1, 2]]
 
 
 def test_the_standard_error_is_of_the_mean_prediction_of_the_repeats(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import mixrl_env.plans as module
 from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData, RegressorConfig
 from mixrl_env.plans import apply_plan, best_options, candidate_plans, choose_plan, sample_options, threshold_candidates
 
@@ -71,11 +70,6 @@ def test_best_options_against_a_loop(seed: int, levels: int) -> None:
     assert list(plan.itertuples(index=False, name=None)) == expected  # ordered by row, one option a row and space
 
 
-def test_best_options_checks_the_shape() -> None:
-    with pytest.raises(ValueError, match=r"shape \(n_train, \|N\|\) = \(12, 5\), got \(5, 12\)"):
-        best_options(PROBLEM, np.zeros((5, 12)))
-
-
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(entries=st.lists(st.tuples(st.integers(0, 11), st.sampled_from(OPTIONS)), min_size=1, max_size=30))
 def test_apply_plan_mixes_exactly_the_neighbours_of_a_plan(entries: list[tuple[int, tuple[str, int]]]) -> None:
@@ -92,20 +86,6 @@ def test_apply_plan_drops_mixed_rows_that_occur_twice() -> None:
     assert len(x) == len(y) == 12 + 12 * 11 / 2  # at lambda 0.5 the pairs (i, j) and (j, i) coincide
     x, _ = apply_plan(make_problem(lam=0.25), everything, np.random.default_rng(0))
     assert len(x) == 12 + 12 * 11  # at another lambda they do not
-
-
-@given(st.lists(st.tuples(*[st.sampled_from([0.0, -0.0, 1.0, 1.0 + 1e-15, -2.5])] * 2), max_size=30))
-@settings(deadline=None)
-def test_equal_rows_are_those_that_sorting_finds(values: list[tuple[float, float]]) -> None:
-    rows = np.array(values, dtype=np.float64).reshape(-1, 2)
-    expected = np.sort(np.unique(rows, axis=0, return_index=True)[1])
-    assert np.array_equal(module._first_of_equal(rows), expected)
-
-
-def test_apply_plan_with_the_empty_plan() -> None:
-    x, y = apply_plan(PROBLEM, make_plan(), np.random.default_rng(0))
-    assert np.array_equal(x, PROBLEM.x_train)
-    assert np.array_equal(y, PROBLEM.data.y_train)
 
 
 def test_apply_plan_draws_beta_ratios_from_its_generator() -> None:
@@ -161,29 +141,6 @@ def test_candidate_plans_by_name() -> None:
     pd.testing.assert_frame_equal(short["T = 0.9"][0], best[best["probability"] >= 0.9])
 
 
-def step_problem() -> MixingProblem:
-    """One feature; labels -1 below 0 and +1 above: mixing across the step teaches a slope that is not there."""
-    x = np.linspace(-1, 1, 40)[:, None]
-    x_val = np.linspace(-0.95, 0.95, 60)[:, None]
-    data = RegressionData(x, np.sign(x) * 3, x_val, np.sign(x_val) * 3)
-    return MixingProblem(data, ProblemConfig.from_settings({"options": [("data", 2), ("all", 0)], "regressor": REGRESSOR}))
-
-
-def test_choose_plan_prefers_no_mixing_to_a_harmful_plan() -> None:
-    problem = step_problem()
-    harmful, empty = make_plan(*((row, "all", 0) for row in range(40))), make_plan()
-    for plans, best in (([harmful, empty], 1), ([empty, harmful], 0)):
-        choice = choose_plan(problem, [[plan] for plan in plans], repeats=2, seed=0)
-        assert choice.kept == [best]
-        assert choice.val_rmse.shape == (2, 2)
-        assert choice.val_rmse[1 - best].min() > 1.2 * choice.val_rmse[best].max()
-        assert np.array_equal(choice.sets[0][0], problem.x_train)
-        assert np.array_equal(choice.sets[0][1], problem.data.y_train)
-        assert choice.num_rows[best] == 40
-        assert choice.num_rows[1 - best] > 40 + 100
-        assert choice.trainings == 4
-
-
 def test_choose_plan_takes_the_lowest_mean_validation_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Any, FittedRegressors]] = []
     plans = [make_plan((0, "all", 0)), make_plan(*((row, "data", 3) for row in range(12))), make_plan(), make_plan()]
@@ -213,29 +170,6 @@ def test_choose_plan_takes_the_lowest_mean_validation_loss(monkeypatch: pytest.M
     # Repeat r has its own random numbers, the same for every plan: equal plans get equal losses.
     np.testing.assert_allclose(choice.val_rmse[2], choice.val_rmse[3], rtol=1e-4)
     assert len(set(choice.val_rmse[2])) == 3
-
-
-def test_the_unit_of_the_labels_does_not_change_the_choice() -> None:
-    data, double = PROBLEM.data, replace(REGRESSOR, dtype="float64", max_steps=200)
-    plans = [[make_plan((0, "all", 0))], [make_plan(*((row, "data", 3) for row in range(12)))], [make_plan()]]
-    choices = []
-    for scale, shift in ((1, 0), (1000, 5)):
-        own = RegressionData(data.x_train, data.y_train * scale + shift, data.x_val, data.y_val * scale + shift)
-        problem = MixingProblem(own, ProblemConfig.from_settings({"options": OPTIONS, "regressor": double}))
-        choices.append(choose_plan(problem, plans, repeats=2, seed=0))
-    assert choices[0].kept == choices[1].kept
-    np.testing.assert_allclose(choices[1].val_rmse, 1000 * choices[0].val_rmse, rtol=1e-6)
-    np.testing.assert_allclose(choices[1].sets[0][1], 1000 * choices[0].sets[0][1] + 5, rtol=1e-9)
-
-
-def test_choose_plan_depends_on_its_seed_alone() -> None:
-    problem = make_problem(lam=("beta", 0.5))
-    plans = [make_plan((0, "all", 0), (3, "data", 3)), make_plan((5, "label", 2))]
-    first, again, other = (choose_plan(problem, [[plan] for plan in plans], repeats=2, seed=seed) for seed in (1, 1, 2))
-    assert first.kept == again.kept
-    assert np.array_equal(first.val_rmse, again.val_rmse)
-    assert np.array_equal(first.sets[0][0], again.sets[0][0])
-    assert not np.any(first.val_rmse == other.val_rmse)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from experiments.kinds import read_study
 from experiments.methods import BASELINES
-from experiments.presets import PRESETS, with_changes
+from experiments.presets import PRESETS
 from experiments.runner.store import read_results
 from experiments.studies.comparison import Comparison
 from tests.test_experiments import run
@@ -58,24 +57,6 @@ def test_what_a_file_changes(tmp_path: Path) -> None:
     places = [cell.place for cell in study.cells()]
     assert places == sorted(places)
     assert [cell.labels["split_seed"] for cell in study.cells()][:8] == [3] * 4 + [1] * 4
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"trainigs": 5}, "unknown setting trainigs; known: dataset"),
-        ({"regressor": {"steps": 5}}, "unknown setting regressor.steps"),
-        ({"trainings": "5"}, "trainings: Input should be a valid integer"),
-        ({"trainings": 0}, "trainings: Input should be greater than 0, got 0"),
-        ({"agent": "ppo"}, "agent: Input should be 'reinforce'"),
-        ({"pretrained": 3}, "pretrained"),
-        ({"regressor": {"max_steps": -1}}, "max_steps"),
-        ({"options": [["label", 0]]}, "option"),
-    ],
-)
-def test_changes_that_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        with_changes(PRESETS["default"], changes)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mixrl_env import FittedRegressors, RegressorConfig, fit_regressors
-from mixrl_env.backends import NativeStack, NetworkShape, TorchStack, stack_size
+from mixrl_env.backends import NativeStack, TorchStack
 from mixrl_env.data import LabelScale
 from mixrl_env.regressor import Minibatches, initial_weights
 from tests.backends import BACKENDS
@@ -184,17 +184,6 @@ def test_schedules_and_label_units_equal_plain_torch(
             assert (fitted.kept_steps <= fitted.train_steps).all()
 
 
-def test_rates_begin_at_the_learning_rate_and_end_near_0() -> None:
-    config = replace(SMALL, schedule="annealed", max_steps=1000)
-    rates = config.learning_rates(0, 1000)
-    assert (np.diff(rates) < 0).all()
-    assert rates[0] == pytest.approx(config.learning_rate, rel=1e-5)
-    assert rates[499:501].mean() == pytest.approx(config.learning_rate / 2)
-    assert 0 < rates[-1] < 1e-5 * config.learning_rate
-    assert np.array_equal(np.concatenate([config.learning_rates(first, 50) for first in range(0, 1000, 50)]), rates)
-    assert set(replace(config, schedule="constant").learning_rates(17, 5)) == {config.learning_rate}
-
-
 def test_labels_standardised_by_hand_give_the_same(small: RegressorConfig) -> None:
     config = replace(small, patience=None, max_steps=200)
     sets, _ = make_jobs(3, config)
@@ -205,14 +194,6 @@ def test_labels_standardised_by_hand_give_the_same(small: RegressorConfig) -> No
     np.testing.assert_allclose(own.val_loss, np.square(errors).mean(axis=(1, 2)), rtol=1e-10)
 
 
-def test_labels_as_they_are_equal_a_scale_of_one_bit_for_bit(small: RegressorConfig) -> None:
-    sets, _ = make_jobs(3, small)
-    one, other = fit_in_units(sets, small, None), fit_in_units(sets, small, LabelScale.identity(2))
-    assert np.array_equal(one.val_loss, other.val_loss)
-    assert np.array_equal(one.predict(X_VAL), other.predict(X_VAL))
-    assert not np.any(one.val_loss == fit_in_units(sets, small, UNITS).val_loss)
-
-
 def test_targets_beyond_single_precision_are_trained_in_units_of_their_own(small: RegressorConfig) -> None:
     config, rows = replace(small, dtype="float32", max_steps=300), make_jobs(1, small)[0][0]
     huge = LabelScale(np.array([1e70, 0.0]), np.array([1e70, 1e-40]))
@@ -221,15 +202,6 @@ def test_targets_beyond_single_precision_are_trained_in_units_of_their_own(small
     errors = one.predict(X_VAL)[0] - huge.to_labels(Y_VAL)
     assert one.val_loss[0] == pytest.approx(np.square(errors).mean(), rel=1e-4)
     assert np.abs(errors / huge.scale).mean() < 1.5  # both targets, though the loss sees the first alone
-
-
-def test_linear_regressor_without_hidden_layers(small: RegressorConfig) -> None:
-    config = replace(small, hidden_sizes=(), max_steps=70, eval_every=30, patience=None)
-    sets, initial = make_jobs(1, config)
-    loss, expected, _ = train_plainly(sets[0], config, initial[0], make_rngs(1)[0])
-    fitted = fit(sets, config, initial)
-    assert fitted.val_loss[0] == pytest.approx(loss, rel=1e-9)
-    np.testing.assert_allclose(fitted.predict(X_VAL)[0], expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
@@ -245,14 +217,6 @@ def test_batch_equals_each_regressor_trained_alone(layer_norm: bool, small: Regr
         assert together.train_steps[m] == alone.train_steps[0]
         assert together.val_loss[m] == pytest.approx(alone.val_loss[0], rel=1e-6)
         np.testing.assert_allclose(predictions[m], alone.predict(X_VAL)[0], rtol=1e-6, atol=1e-9)
-
-
-def test_kept_weights_are_those_of_the_lowest_loss(small: RegressorConfig) -> None:
-    sets, _ = make_jobs(3, small)
-    fitted = fit(sets, small)
-    np.testing.assert_allclose(np.square(fitted.predict(X_VAL) - Y_VAL).mean(axis=(1, 2)), fitted.val_loss, rtol=1e-12)
-    last = fit(sets, replace(small, patience=None, max_steps=int(fitted.train_steps.min())))
-    assert fitted.val_loss.min() < last.val_loss[np.argmin(fitted.train_steps)]  # stopping itself came after the lowest loss
 
 
 def test_stopped_regressors_cost_nothing_more(small: RegressorConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,43 +236,6 @@ def test_stopped_regressors_cost_nothing_more(small: RegressorConfig, monkeypatc
     assert {count for count, _ in advanced} == {1, 2, 3}
 
 
-@pytest.mark.parametrize("max_steps", [1, 20, 45])
-def test_no_patience_trains_exactly_max_steps(max_steps: int, small: RegressorConfig) -> None:
-    sets, _ = make_jobs(3, small)
-    fitted = fit(sets, replace(small, patience=None, max_steps=max_steps))
-    assert fitted.train_steps.tolist() == [max_steps] * 3
-
-
-def test_max_steps_ends_a_training_that_would_go_on(small: RegressorConfig) -> None:
-    sets, _ = make_jobs(1, small)
-    fitted = fit(sets, replace(small, patience=100, max_steps=45))
-    assert fitted.train_steps.tolist() == [45]
-    assert np.isfinite(fitted.val_loss).all()
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_same_seed_is_bit_identical(dtype: str, small: RegressorConfig) -> None:
-    config = replace(small, dtype=dtype, max_steps=200)
-    sets, _ = make_jobs(3, config)
-    torch.manual_seed(0)
-    first = fit(sets, config)
-    torch.manual_seed(1)
-    again = fit(sets, config)
-    other = fit_regressors(sets, X_VAL, Y_VAL, config, [np.random.default_rng(m) for m in range(3)])
-    assert np.array_equal(first.val_loss, again.val_loss)
-    assert np.array_equal(first.predict(X_VAL), again.predict(X_VAL))
-    assert not np.any(first.val_loss == other.val_loss)
-
-
-def test_global_generators_are_untouched(small: RegressorConfig) -> None:
-    before = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002  the global generator is what must not change
-    fit(make_jobs(2, small)[0], replace(small, max_steps=40))
-    assert torch.equal(before[0], torch.get_rng_state())
-    after = np.random.get_state()  # noqa: NPY002
-    assert np.array_equal(before[1][1], after[1])
-    assert before[1][2:] == after[2:]
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_cuda_agrees_with_the_cpu(layer_norm: bool, small: RegressorConfig) -> None:
@@ -319,25 +246,3 @@ def test_cuda_agrees_with_the_cpu(layer_norm: bool, small: RegressorConfig) -> N
     assert np.array_equal(on_cpu.train_steps, on_cuda.train_steps)
     np.testing.assert_allclose(on_cuda.val_loss, on_cpu.val_loss, rtol=1e-4)
     np.testing.assert_allclose(on_cuda.predict(X_VAL), on_cpu.predict(X_VAL), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize("max_stack", [1, 2])
-def test_how_many_are_trained_at_once_does_not_matter(small: RegressorConfig, max_stack: int) -> None:
-    sets, _ = make_jobs(3, small)
-    together, apart = fit(sets, replace(small, max_stack=3)), fit(sets, replace(small, max_stack=max_stack))
-    assert together.train_steps.tolist() == apart.train_steps.tolist()
-    np.testing.assert_allclose(together.val_loss, apart.val_loss, rtol=1e-6)
-    np.testing.assert_allclose(together.predict(X_VAL), apart.predict(X_VAL), rtol=1e-6, atol=1e-9)
-
-
-def test_stack_size_knows_cores_cache_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    no2, synthetic = NetworkShape((7, 512, 256, 1), False), NetworkShape((226, 2048, 1024, 512, 256, 4), True)
-    cpu = torch.device("cpu")
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert stack_size(no2, 4, "native", cpu) == 16
-    huge = NetworkShape((10_000, 10_000, 1), False)
-    assert stack_size(huge, 4, "native", cpu) == 2  # never fewer than threads
-    assert stack_size(no2, 4, "torch", cpu) > stack_size(synthetic, 4, "torch", cpu) >= 1
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**37, 2**37))
-    assert stack_size(no2, 4, "torch", torch.device("cuda")) == 1024
-    assert 100 < stack_size(synthetic, 4, "torch", torch.device("cuda")) < 1024

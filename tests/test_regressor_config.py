@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -46,36 +44,6 @@ def test_initial_weights_are_distributed_as_in_torch_linear() -> None:
             assert torch.equal(gain, torch.ones(1, 1, fan_out))
             assert torch.equal(shift, torch.zeros(1, 1, fan_out))
     assert next(remaining, None) is None
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
-        ({"batch_size": 8.0}, "batch_size must be a whole number of at least 1, got 8.0"),
-        ({"eval_every": -1}, "eval_every must be a whole number"),
-        ({"max_steps": 0}, "max_steps must be a whole number"),
-        ({"max_steps": True}, "max_steps must be a whole number"),
-        ({"max_steps": None}, "max_steps must be a whole number"),
-        ({"patience": 0}, "patience must be a whole number"),
-        ({"patience": 1.5}, "patience must be a whole number"),
-        ({"hidden_sizes": [16, 0]}, r"hidden_sizes\[1\] must be a whole number"),
-        ({"hidden_sizes": [16.5]}, r"hidden_sizes\[0\] must be a whole number"),
-        ({"learning_rate": 0}, "learning_rate must be positive, got 0"),
-        ({"learning_rate": -1e-3}, "learning_rate must be positive"),
-        ({"learning_rate": float("nan")}, "learning_rate must be positive, got nan"),
-        ({"learning_rate": float("inf")}, "learning_rate must be positive, got inf"),
-        ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', got 'float16'"),
-        ({"device": "nonsense"}, "unknown device 'nonsense'; use 'auto', 'cpu' or 'cuda'"),
-    ],
-)
-def test_settings_that_are_refused(setting: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        RegressorConfig(**setting)
-
-
-def test_config_takes_a_list_of_hidden_sizes() -> None:
-    assert RegressorConfig(hidden_sizes=[16, 8]) == RegressorConfig(hidden_sizes=(16, 8))  # type: ignore[arg-type]
 
 
 def test_resolve_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,25 +198,3 @@ def test_learns_on_a_plain_environment() -> None:
     for _, metrics in seen:
         assert metrics["reward/mean"] == pytest.approx(-2 * metrics["env/val_loss"])
         assert metrics["env/train_steps"] == 5
-
-
-def test_bad_input_is_refused() -> None:
-    with pytest.raises(ValueError, match="below one update of 4"):
-        Reinforce().learn(ToyVectorEnv(4), 3)
-    with pytest.raises(ValueError, match="at least 2 environments"):
-        ReinforceVariant(ReinforceVariantConfig(baseline="leave_one_out")).learn(ToyVectorEnv(1), 3)
-    with pytest.raises(ValueError, match="patience must be None or at least 1, got 0"):
-        ReinforceVariantConfig(patience=0)
-    with pytest.raises(ValueError, match="baseline must be"):
-        ReinforceVariantConfig(baseline="mean")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="learning_rate positive"):
-        ReinforceConfig(learning_rate=0)
-    with pytest.raises(ValueError, match="progress_window must be at least 1, got 0"):
-        ReinforceVariantConfig(progress_window=0)
-    with pytest.raises(ValueError, match="config must be None or of ReinforceConfig"):  # it would ignore what variants add
-        Reinforce(ReinforceVariantConfig())
-    with pytest.raises(RuntimeError, match="call learn"):
-        Reinforce().probabilities(np.zeros((1, 4), dtype=np.float32))
-    envs = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
-    with pytest.raises(ValueError, match="SAME_STEP"):
-        Reinforce().learn(envs, 4)

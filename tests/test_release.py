@@ -74,10 +74,10 @@ def test_sdist_has_what_building_and_testing_need(built: Path) -> None:
 
 
 def requirements() -> dict[str, Requirement]:
-    """The requirements of pyproject.toml; without rl-baselines3-zoo, which the tests do not use."""
+    """The requirements of pyproject.toml."""
     project = PYPROJECT["project"]
     asked = [*project["dependencies"], *(line for lines in project["optional-dependencies"].values() for line in lines)]
-    return {canonicalize_name(own.name): own for own in map(Requirement, asked) if own.name not in ("mixrl", "rl_zoo3")}
+    return {canonicalize_name(own.name): own for own in map(Requirement, asked) if own.name != "mixrl"}
 
 
 def pins(file: str) -> dict[str, Version]:

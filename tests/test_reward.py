@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
-import pickle
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -187,88 +182,6 @@ def test_rewards_do_not_depend_on_the_unit_of_the_labels(schedule: str) -> None:
     assert abs(raw / reward - 1) > 0.1
 
 
-def test_a_target_that_never_changes_is_predicted() -> None:
-    data = make_env().problem.data
-    y_train, y_val = (np.column_stack([y, np.full(len(y), 7.0)]) for y in (data.y_train, data.y_val))
-    env = make_env(data=RegressionData(data.x_train, y_train, data.x_val, y_val), regressor={"hidden_sizes": (16,)})
-    _, info = first_step(env)
-    assert env.problem.labels.mean[1] == 7
-    assert env.problem.labels.scale[1] == 1
-    assert not info["diverged"]
-    predicted = env.problem.pretraining.predict(env.problem.x_val)[0]
-    assert np.abs(predicted[:, 1] - 7).max() < 1
-
-
-def test_reward_depends_on_seed_and_mask_alone() -> None:
-    env = make_env()
-    np.random.seed(0)  # noqa: NPY002  the global generators are what must not matter
-    torch.manual_seed(0)
-    expected = first_step(env)
-    np.random.seed(1)  # noqa: NPY002
-    torch.manual_seed(1)
-    np.random.normal(size=3)  # noqa: NPY002
-    torch.rand(3)
-    assert first_step(env) == expected  # the same environment again
-    assert first_step(make_env()) == expected  # and a new one
-    assert first_step(env, seed=12)[0] != expected[0]
-    assert first_step(env, mask=1 - EVERY_THIRD)[0] != expected[0]
-    assert first_step(make_env(split_seed=1))[0] != expected[0]
-
-
-def test_global_generators_are_untouched() -> None:
-    env = make_env()
-    before = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002  the global generators are what must not change
-    first_step(env)
-    after = np.random.get_state()  # noqa: NPY002
-    assert torch.equal(before[0], torch.get_rng_state())
-    assert np.array_equal(before[1][1], after[1])
-    assert before[1][2:] == after[2:]
-
-
-def test_length_of_the_training_does_not_shift_the_next_batch() -> None:
-    batches = []
-    for max_steps in (1, 50):
-        env = make_env(regressor={"max_steps": max_steps})
-        first_step(env)
-        batches.append(env.reset()[0])
-    assert np.array_equal(*batches)
-
-
-SCRIPT = """
-import json, sys
-import gymnasium as gym, numpy as np, torch
-np.random.seed(99)
-torch.manual_seed(99)
-assert "mixrl_env" not in sys.modules  # the prefix of the id alone finds the package
-env = gym.make("mixrl_env:MixRL-NO2-v0", split_seed=0, regressor={"max_steps": 50})
-env.reset(seed=11)
-_, reward, _, _, info = env.step((np.arange(200) % 3 == 0).astype(np.int8))
-print(json.dumps([reward, info]))
-"""
-
-
-def test_another_process_gives_the_same_reward() -> None:
-    threads = f"import torch; torch.set_num_threads({torch.get_num_threads()})"
-    done = subprocess.run([sys.executable, "-c", threads + SCRIPT], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    reward, info = json.loads(done.stdout.splitlines()[-1])
-    assert (reward, info) == first_step(make_env())
-
-
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["deepcopy", "pickle"])
-def test_copies_go_on_with_the_same_rewards(copied: Callable[[MixRLEnv], MixRLEnv]) -> None:
-    env = make_env()
-    first_step(env)
-    env.reset()
-    twin = copied(env)  # in the middle of an episode
-    for _ in range(2):
-        observation, reward, _, _, info = env.step(EVERY_THIRD)
-        own = twin.step(EVERY_THIRD)
-        assert np.array_equal(own[0], observation)
-        assert (own[1], own[4]) == (reward, info)
-        assert np.array_equal(env.reset()[0], twin.reset()[0])
-
-
 def test_step_budget_from_scratch_keeps_the_last_loss() -> None:
     restless = {"learning_rate": 1e-2, "eval_every": 1, "patience": 1, "max_steps": 500}
     with pytest.warns(UserWarning, match="pay for small selections"):
@@ -279,15 +192,3 @@ def test_step_budget_from_scratch_keeps_the_last_loss() -> None:
     assert info == last
     _, stopped = first_step(make_env(schedule="constant", regressor=restless))
     assert stopped["train_steps"] < 20  # here the patience would have mattered
-
-
-def test_pretrained_with_a_step_budget() -> None:
-    settings = {"pretrained": True, "step_budget": 20, "regressor": {"max_steps": 200}}
-    env = make_env(**settings)
-    reward, info = first_step(env)
-    assert info["train_steps"] == 20
-    assert first_step(env) == (reward, info)  # the pre-trained weights did not move with the first step
-    assert first_step(make_env(**settings)) == (reward, info)
-    assert first_step(make_env(**settings, pretrain_seed=1))[0] != reward
-    _, scratch = first_step(make_env(pretrained=False, step_budget=20))
-    assert info["val_loss"] < 0.8 * scratch["val_loss"]  # 200 steps of pre-training show

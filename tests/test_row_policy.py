@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete, MultiBinary
+from gymnasium.spaces import Box, MultiBinary
 from stable_baselines3 import A2C, PPO
-from stable_baselines3.common.callbacks import CheckpointCallback, EvalCallback
-from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.callbacks import CheckpointCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
@@ -98,14 +95,6 @@ def test_the_policy_alone_is_saved_and_loaded(tmp_path: Path) -> None:
     assert torch.equal(loaded.predict_values(rows), policy.predict_values(rows))
 
 
-def test_eval_callback_keeps_the_best_model(tmp_path: Path) -> None:
-    callback = EvalCallback(Monitor(make_env()), best_model_save_path=str(tmp_path), n_eval_episodes=2, eval_freq=4, verbose=0)
-    PPO(RowPolicy, make_env(), n_steps=4, batch_size=4, device="cpu").learn(8, callback)
-    assert callback.n_calls == 8
-    assert -np.inf < callback.best_mean_reward < 0
-    assert isinstance(PPO.load(tmp_path / "best_model").policy, RowPolicy)
-
-
 def test_the_same_seed_is_the_same_run() -> None:
     runs = [
         weights_of(PPO(RowPolicy, make_env(), n_steps=4, batch_size=4, seed=seed, device="cpu").learn(4)) for seed in (1, 1, 2)
@@ -121,13 +110,6 @@ def test_a_logit_depends_on_its_row_alone_and_the_value_on_all() -> None:
     torch.testing.assert_close(logits_of(policy, others)[:, 0], logits_of(policy, rows)[:, 0])
     assert not torch.isclose(logits_of(policy, others)[:, 1:], logits_of(policy, rows)[:, 1:]).any()
     assert not torch.isclose(policy.predict_values(others), policy.predict_values(rows)).any()
-
-
-def test_permuted_rows_permute_logits_and_leave_the_value() -> None:
-    policy, rows = make_policy(), make_rows(3, B)
-    order = [3, 0, 4, 1, 2]
-    torch.testing.assert_close(logits_of(policy, rows[:, order]), logits_of(policy, rows)[:, order])
-    torch.testing.assert_close(policy.predict_values(rows[:, order]), policy.predict_values(rows))
 
 
 def by_hand(policy: RowPolicy, rows: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,68 +169,7 @@ def test_an_update_of_a2c_is_that_of_plain_torch() -> None:
         assert not torch.equal(learned, start)
 
 
-@pytest.mark.parametrize(
-    ("net_arch", "actor", "critic"),
-    [
-        (None, [64, 64], [64, 64]),
-        ([7, 6], [7, 6], [7, 6]),
-        ({"pi": [8], "vf": [3, 2]}, [8], [3, 2]),
-        ({"pi": [8]}, [8], []),
-        ([], [], []),
-    ],
-)
-def test_net_arch(net_arch: Any, actor: list[int], critic: list[int]) -> None:
-    policy = make_policy(net_arch=net_arch)
-    networks: Any = policy.mlp_extractor
-    linear = [[m.out_features for m in part if isinstance(m, nn.Linear)] for part in (networks.actor, networks.critic)]
-    assert linear == [[*actor, 1], critic]
-    last = [ROW_SIZE, *critic][-1]
-    widths = [ROW_SIZE, *actor, 1], [ROW_SIZE, *critic], [last, 1]
-    assert sum(p.numel() for p in policy.parameters()) == sum((a + 1) * b for part in widths for a, b in pairwise(part))
-    rows = make_rows(2, B)
-    values, log_prob, _ = policy.evaluate_actions(rows, torch.ones(2, B))
-    assert values.shape == (2, 1)
-    assert log_prob.shape == (2,)
-    (values.sum() + log_prob.sum()).backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in policy.parameters())
-
-
-def test_the_number_of_weights_is_that_of_one_row() -> None:
-    sizes = {sum(p.numel() for p in make_policy(num_rows).parameters()) for num_rows in (1, 5, 200)}
-    assert len(sizes) == 1
-
-
-def test_orthogonal_start() -> None:
-    policy = make_policy(ortho_init=True)
-    networks: Any = policy.mlp_extractor
-    eye = torch.eye(64)
-    for layer in (networks.actor[2], networks.critic[2]):  # the square ones: W W' is gain^2
-        torch.testing.assert_close(layer.weight @ layer.weight.T, 2 * eye, rtol=0, atol=1e-4)
-    assert float(networks.actor[-1].weight.detach().norm()) == pytest.approx(0.01)
-    assert float(policy.value_net.weight.detach().norm()) == pytest.approx(1)
-    assert all(not layer.bias.any() for layer in policy.modules() if isinstance(layer, nn.Linear))
-    assert np.allclose(policy.probabilities(make_rows(B).numpy()), 0.5, atol=0.05)
-    assert make_policy().mlp_extractor.actor[0].bias.any()  # off unless asked for
-
-
 ROWS, MASKS = Box(-1, 1, (B, ROW_SIZE)), MultiBinary(B)
-
-
-@pytest.mark.parametrize(
-    ("observations", "actions"),
-    [
-        (Box(-1, 1, (B,)), MASKS),
-        (Box(-1, 1, (2, B, ROW_SIZE)), MASKS),
-        (ROWS, MultiBinary(B + 1)),
-        (ROWS, MultiBinary((B, 1))),
-        (ROWS, Discrete(B)),
-        (MultiBinary((B, ROW_SIZE)), MASKS),
-    ],
-)
-def test_other_spaces_are_refused(observations: Any, actions: Any) -> None:
-    with pytest.raises(ValueError, match=r"needs observations Box\(B, row size\) and actions MultiBinary\(B\)"):
-        RowPolicy(observations, actions, lambda _: 1e-3)
-    RowPolicy(ROWS, MASKS, lambda _: 1e-3)
 
 
 def test_probabilities_of_any_shape_are_those_of_the_distribution() -> None:
@@ -275,23 +196,3 @@ def test_deterministic_is_more_likely_than_not_and_sampled_masks_follow_p() -> N
     torch.manual_seed(0)
     sampled, _ = policy.predict(np.repeat(rows.numpy(), 4000, axis=0))
     np.testing.assert_allclose(sampled.reshape(4, 4000, B).mean(axis=1), p, atol=4 * 0.5 / 4000**0.5)
-
-
-class FirstNumbers(BaseFeaturesExtractor):
-    """Of each row the first two."""
-
-    def __init__(self, observation_space: Box) -> None:
-        super().__init__(observation_space, 2)
-
-    def forward(self, observations: Tensor) -> Tensor:
-        return observations[..., :2]
-
-
-@pytest.mark.parametrize("shared", [True, False])
-def test_another_extractor_of_rows(shared: bool) -> None:
-    policy = make_policy(features_extractor_class=FirstNumbers, share_features_extractor=shared)
-    rows = make_rows(3, B)
-    others = torch.cat([rows[..., :2], make_rows(3, B, seed=1)[..., 2:]], dim=-1)
-    p = policy.probabilities(rows.numpy())
-    np.testing.assert_array_equal(policy.probabilities(others.numpy()), p)
-    np.testing.assert_allclose(torch.sigmoid(logits_of(policy, rows)).detach().numpy(), p, rtol=1e-5)

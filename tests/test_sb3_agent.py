@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import random
 import sys
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
 import mixrl_env  # noqa: F401  # registers the ids
-from mixrl import RowPolicy, SB3Agent, SB3Config
+from mixrl import SB3Agent, SB3Config
 from tests.toy import FixedRowsEnv, ToyVectorEnv, best_mask
 
 ALGORITHMS = ("ppo", "a2c", "trpo")
@@ -84,20 +79,6 @@ def test_the_same_seed_is_the_same_run_whatever_the_global_generators(algorithm:
     assert not np.array_equal(runs[0][1], runs[2][1])
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_global_generators_go_on_as_if_nothing_had_been_drawn(fails: bool) -> None:
-    def callback(trainings: int, metrics: dict[str, float]) -> None:
-        if fails:
-            raise KeyboardInterrupt
-
-    seed_all(5)
-    expected = draws()
-    seed_all(5)
-    with pytest.raises(KeyboardInterrupt) if fails else nullcontext():
-        make_agent().learn(ToyVectorEnv(4), 32, callback)
-    assert draws() == expected
-
-
 @pytest.mark.parametrize(
     ("algorithm", "m", "settings", "budget", "spent"),
     [
@@ -146,15 +127,6 @@ def test_defaults_fit_the_number_of_environments(
     assert torch.isfinite(weights_of(agent)).all()
 
 
-def test_settings_reach_the_algorithm() -> None:
-    agent = make_agent("a2c", gamma=0.5, policy_kwargs={"net_arch": [5]}).learn(ToyVectorEnv(4), 16)
-    assert agent.model is not None
-    assert agent.model.gamma == 0.5
-    assert isinstance(agent.model.policy, RowPolicy)
-    assert isinstance(agent.model.policy.optimizer, torch.optim.Adam)
-    assert weights_of(agent).numel() == (5 * 5 + 6) * 2 == 62
-
-
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_callback_hears_of_every_update_once_the_policy_has_learned_from_it(algorithm: str) -> None:
     envs, question = ToyVectorEnv(8), ToyVectorEnv(1).reset(seed=3)[0][0]
@@ -181,67 +153,6 @@ def test_the_callback_hears_of_every_update_once_the_policy_has_learned_from_it(
         assert 0 < metrics["policy/entropy"] < np.log(2)
 
 
-@pytest.mark.parametrize("policy", ["rows", "flat"])
-def test_p_mean_is_that_of_the_policy_that_drew_the_masks(policy: str) -> None:
-    envs, seen = ToyVectorEnv(8), []
-    agent = make_agent("ppo", policy, learning_rate=0.01)  # it moves a lot
-    agent.learn(envs, 48, lambda _, metrics: seen.append((metrics["policy/p_mean"], weights_of(agent))))
-    assert agent.model is not None
-    for update in (1, 2):
-        torch.nn.utils.vector_to_parameters(seen[update - 1][1], agent.model.policy.parameters())
-        states = np.stack([states for states, *_ in envs.history[2 * update : 2 * update + 2]])
-        assert seen[update][0] == pytest.approx(agent.probabilities(states).mean(), rel=1e-5)
-        assert seen[update][0] != pytest.approx(seen[update - 1][0], rel=1e-3)
-
-
-class SomeEnd(ToyVectorEnv):
-    """Environment 0 ends every second step only, and what it tells in between has other keys."""
-
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        states = self._states
-        observations, rewards, ended, truncated, _ = super().step(actions)
-        infos: dict[str, Any] = {}
-        ended[0] = len(self.history) % 2 == 0
-        for m, end in enumerate(ended):
-            info = {"val_rmse": 1.0, "text": "not a number", "many": np.arange(2)}
-            infos = self._add_info(infos, {"final_obs": states[m], "final_info": info} if end else {"halfway": 5}, m)
-        return observations, rewards, ended, truncated, infos
-
-
-def test_metrics_are_means_over_those_who_tell() -> None:
-    seen: list[dict[str, float]] = []
-    make_agent("a2c", n_steps=1).learn(SomeEnd(2), 8, lambda _, metrics: seen.append(metrics))
-    of_env = [{key: value for key, value in metrics.items() if key.startswith("env/")} for metrics in seen]
-    assert of_env == [{"env/val_rmse": 1.0, "env/halfway": 5.0}, {"env/val_rmse": 1.0}] * 2
-
-
-def test_the_logger_gets_the_curves(tmp_path: Path) -> None:
-    logger = Logger(None, [CSVOutputFormat(str(tmp_path / "curves.csv"))])
-    envs, heard = ToyVectorEnv(4), []
-    agent = SB3Agent(SB3Config("a2c", settings={"n_steps": 2}, device="cpu"), logger=logger)
-    agent.learn(envs, 24, lambda trainings, metrics: heard.append({**metrics, "trainings": trainings}))
-    logger.close()
-    with (tmp_path / "curves.csv").open() as file:
-        lines = list(csv.DictReader(file))
-    assert [line["trainings"] for line in lines] == ["8", "16", "24"]
-    assert "train/value_loss" in lines[0]
-    assert len(heard) == 3
-    for line, metrics in zip(lines, heard, strict=True):
-        assert {key: float(line[key]) for key in metrics} == pytest.approx(metrics)
-    assert {"policy/p_mean", "env/val_rmse"} < heard[0].keys()
-
-
-def test_learns_on_a_plain_environment() -> None:
-    env = gym.make("MixRL-NO2-v0", step_budget=5, regressor={"hidden_sizes": [8]})
-    seen: list[dict[str, float]] = []
-    agent = make_agent().learn(env, 32, lambda _, metrics: seen.append(metrics))
-    assert len(seen) == 2
-    for metrics in seen:
-        assert metrics["reward/mean"] == pytest.approx(-2 * metrics["env/val_loss"], rel=1e-5)
-        assert metrics["env/train_steps"] == 5
-    assert agent.probabilities(env.reset(seed=0)[0]).shape == (200,)
-
-
 def test_probabilities_of_rows_and_of_whole_batches() -> None:
     rows = FixedRowsEnv(1).every_row_and_option()  # (3, 8, 4)
     free, flat = (make_agent("ppo", policy).learn(ToyVectorEnv(4), 16) for policy in ("rows", "flat"))
@@ -255,41 +166,6 @@ def test_probabilities_of_rows_and_of_whole_batches() -> None:
     for wrong in (rows[0, 0], rows[:, :5], rows[..., :2]):
         with pytest.raises(ValueError, match=r"rows of shape \(..., 8, 4\), got "):
             flat.probabilities(wrong)
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"algorithm": "dqn"}, "algorithm must be one of ppo, a2c, trpo, got 'dqn'"),
-        ({"policy": "cnn"}, "policy must be 'rows' or 'flat', got 'cnn'"),
-        *(
-            ({"settings": {"gamma": 1.0, name: None}}, f"{name} is set by the agent")
-            for name in ("policy", "env", "seed", "device", "verbose", "tensorboard_log")
-        ),
-        ({"settings": {"n_steps": 0}}, "n_steps must be at least 1, got 0"),
-    ],
-)
-def test_settings_that_are_refused(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        SB3Config(**values)
-
-
-def test_what_cannot_be_done_is_refused() -> None:
-    with pytest.raises(RuntimeError, match=r"call learn\(\) before probabilities"):
-        SB3Agent().probabilities(np.zeros((1, 4), dtype=np.float32))
-    for algorithm, settings, m, budget in (("ppo", {}, 4, 7), ("a2c", {}, 4, 3), ("ppo", {"n_steps": 8}, 1, 7)):
-        envs = ToyVectorEnv(m)
-        with pytest.raises(
-            ValueError, match=f"budget of {budget} trainings is below one rollout of n_steps \\* m = {budget + 1}"
-        ):
-            make_agent(algorithm, **settings).learn(envs, budget)
-        assert envs.history == []
-    for algorithm in ("ppo", "a2c"):  # else A2C's weights would turn into NaN
-        with pytest.raises(ValueError, match="at least 2 trainings"):
-            make_agent(algorithm, n_steps=1).learn(ToyVectorEnv(1), 10)
-        make_agent(algorithm, n_steps=1, normalize_advantage=False).learn(ToyVectorEnv(1), 3)
-    with pytest.raises(ValueError, match="SAME_STEP"):
-        make_agent().learn(gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync"), 64)
 
 
 def test_trpo_without_sb3_contrib_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,15 +9,10 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, MultiBinary
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from stable_baselines3 import PPO
-from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.logger import KVWriter, Logger
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 import mixrl_env  # noqa: F401  # registers the ids
-from mixrl import RowPolicy, SB3VecEnv
-from tests.toy import ToyVectorEnv
+from mixrl import SB3VecEnv
 
 CHEAP = {"split_seed": 0, "step_budget": 20, "regressor": {"hidden_sizes": [8], "dtype": "float64"}}
 
@@ -137,105 +132,3 @@ def test_seeds_and_options_are_used_once() -> None:
     env = SB3VecEnv(Countdown(2))
     env.set_options({"start": 50})
     assert [env.reset()[0, 0, 0] for _ in range(2)] == [48, 98]
-
-
-class Capture(KVWriter):
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-
-    def write(self, key_values: dict[str, Any], key_excluded: Any, step: int = 0) -> None:
-        self.rows.append(dict(key_values))
-
-    def close(self) -> None:
-        pass
-
-
-def test_vec_monitor_tells_of_episodes() -> None:
-    toy, capture = ToyVectorEnv(4), Capture()
-    env = VecMonitor(SB3VecEnv(toy))
-    env.seed(0)
-    env.reset()
-    _, rewards, _, infos = env.step(np.eye(4, 8, dtype=np.int8))
-    assert [info["episode"]["r"] for info in infos] == pytest.approx(rewards.tolist(), abs=1e-6)
-    assert [info["episode"]["l"] for info in infos] == [1] * 4
-    model = PPO(RowPolicy, env, n_steps=2, batch_size=8, seed=0, device="cpu")
-    model.set_logger(Logger(None, [capture]))
-    toy.history.clear()
-    model.learn(16)
-    means = [np.mean([reward for *_, reward in toy.history[:steps]]) for steps in (2, 4)]
-    assert [row["rollout/ep_rew_mean"] for row in capture.rows] == pytest.approx(means, abs=1e-5)
-    assert [row["rollout/ep_len_mean"] for row in capture.rows] == [1, 1]
-    assert evaluate_policy(model, env, n_eval_episodes=4, deterministic=True)[0] == pytest.approx(toy.history[-1][2].mean())
-
-
-def test_another_autoreset_is_refused() -> None:
-    for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
-        with pytest.raises(ValueError, match="SAME_STEP"):
-            SB3VecEnv(SyncVectorEnv([lambda: Countdown(1)], autoreset_mode=mode))
-
-
-def test_attributes_are_those_of_all_environments() -> None:
-    envs = make_batched()
-    env = SB3VecEnv(envs)
-    assert env.get_attr("problem") == [envs.problem] * 3
-    assert env.get_attr("problem", [0, 2]) == [envs.problem] * 2
-    assert env.get_attr("problem", 1) == [envs.problem]
-    assert env.render_mode is None
-    env.set_attr("note", "new")
-    assert envs.note == "new"
-    with pytest.raises(ValueError, match="all 3 environments share note"):
-        env.set_attr("note", "other", indices=[0])
-    assert env.get_attr("note") == ["new"] * 3
-    with pytest.raises(AttributeError, match="nonsense"):
-        env.get_attr("nonsense")
-    with pytest.raises(NotImplementedError, match=r"SB3VecEnv.envs.render\(\)"):
-        env.env_method("render")
-    assert env.env_is_wrapped(Monitor) == [False] * 3
-    assert env.env_is_wrapped(Monitor, indices=[1]) == [False]
-
-
-def test_a_single_environment_is_a_vector_of_one() -> None:
-    ours, theirs = SB3VecEnv(make_single()), DummyVecEnv([make_single])
-    assert ours.num_envs == 1
-    ours.seed(1)
-    theirs.seed(1)
-    np.testing.assert_array_equal(ours.reset(), theirs.reset())
-    for turn in range(2):
-        masks = np.random.default_rng(turn).integers(2, size=(1, 200)).astype(np.float32)
-        assert_same(ours.step(masks), theirs.step(masks))
-
-
-class OneBuffer(ToyVectorEnv):
-    """Gives out the same arrays again and again, as some vector environments do."""
-
-    def __init__(self) -> None:
-        super().__init__(2)
-        self.observations = np.zeros(self.observation_space.shape or (), dtype=np.float32)
-        self.rewards = np.zeros(2, dtype=np.float32)
-
-    def _draw(self) -> np.ndarray:
-        self.observations[:] = super()._draw()
-        return self.observations
-
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        observations, self.rewards[:], *rest = super().step(actions)
-        return observations, self.rewards, *rest
-
-
-def test_what_was_returned_does_not_change() -> None:
-    envs = OneBuffer()
-    env = SB3VecEnv(envs)
-    env.seed(0)
-    observations = [env.reset()]
-    kept, rewards = [observations[0].copy()], []
-    for mask in (0, 1, 0):
-        stepped, reward, _, _ = env.step(np.full((2, 8), mask, dtype=np.int8))
-        observations.append(stepped)
-        kept.append(stepped.copy())
-        rewards.append((reward, reward.copy()))
-    np.testing.assert_array_equal(observations, kept)
-    assert len({array.tobytes() for array in kept}) == 4
-    assert all(np.array_equal(*pair) for pair in rewards)
-    assert len({copy.tobytes() for _, copy in rewards}) > 1
-    observations[-1][:] = 9  # nor does the environment see what is done to it
-    assert envs.observations.max() <= 1

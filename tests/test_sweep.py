@@ -173,18 +173,6 @@ def test_time_limits_are_remembered(tmp_path: Path) -> None:
     assert not stored(store.folder).failed
 
 
-def test_two_sweeps_at_once_compute_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Threads lock cells from each other as processes do."""
-    saved: list[str] = []
-    save = Store.save
-    monkeypatch.setattr(Store, "save", lambda self, one, *more: (saved.append(one.name), save(self, one, *more)))
-    stores = [store_of(tmp_path / "kept", squares(*range(12))) for _ in range(2)]
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda store: sweep(store, two()), stores))
-    assert len(saved) == len(set(saved)) == 12
-    assert not stores[0].missing()
-
-
 def test_cells_of_another_sweep_are_waited_for(tmp_path: Path) -> None:
     """A cell that another sweep has locked is left to it; one that it drops is taken over, one that it fails at is not."""
     store = store_of(tmp_path / "kept", squares(1, 2, 3))
@@ -275,21 +263,3 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 
 # Progress
-
-
-def test_progress_counts_and_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr("experiments.runner.progress.time.monotonic", lambda: clock[0])
-    one, other = squares(1, 2)
-    out = io.StringIO()
-    progress = SweepProgress(Console(file=out, width=200))
-    progress.begin(4, 6)
-    assert progress.seconds_left() is None
-    progress.start(one)
-    progress.start(other)
-    clock[0] += 30
-    progress.end(one, None, 30.0)
-    assert progress.seconds_left() == pytest.approx(3 * 30)
-    progress.end(other, Failure("error", "why"), 30.0)
-    assert progress.failed == ["square-2"]
-    assert out.getvalue().splitlines() == ["[3/6] square-1: 30.0 s", "[4/6] square-2: failed: why"]

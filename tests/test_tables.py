@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from experiments.pages import filled
-from experiments.runner.store import read_results
+from experiments.benchmark.run import Benchmark
+from experiments.kinds import KINDS, kind_of
+from experiments.pages import filled, tables_of
 from experiments.show.statistics import bootstrap_interval, paired_difference
 from experiments.studies.comparison_tables import (
     accuracy_table,
@@ -19,7 +20,6 @@ from experiments.studies.comparison_tables import (
 )
 
 ROOT = Path(__file__).parent.parent
-STUDY = ROOT / "results" / "no2"
 
 
 def some_results() -> pd.DataFrame:
@@ -115,8 +115,11 @@ def test_variants_are_compared_with_the_first() -> None:
     assert variants_table(late)["Splits won (test)"].item().endswith("of 2")
 
 
-def test_stored_study_is_complete() -> None:
-    assert (read_results(STUDY).rows.groupby(["method", "split_seed"]).size() == 5).all()
+def test_every_kind_of_stored_study_opens() -> None:
+    folders = {kind_of(path.parent): path.parent for path in sorted((ROOT / "results").glob("*/study.toml"))}
+    assert set(folders) == set(KINDS)
+    for kind, folder in folders.items():
+        assert all(len(table) for _, table in tables_of(folder)) or kind is Benchmark  # which had no GPU
 
 
 @pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))])

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 from scipy import stats
@@ -76,47 +75,6 @@ def test_lossless_stacks_conserve_energy(seed: int) -> None:
     np.testing.assert_allclose(reflectance(thicknesses, layers, air, wavelengths), upside_down, rtol=0, atol=1e-12)
 
 
-def test_layers_without_thickness_are_not_there() -> None:
-    wavelengths, _, oxide, silicon = materials()
-    fresnel = np.abs((1 - silicon) / (1 + silicon)) ** 2
-    np.testing.assert_allclose(spectra(np.zeros((2, 4))), np.tile(fresnel, (2, 1)), rtol=0, atol=1e-12)
-    np.testing.assert_allclose(reflectance(np.empty((1, 0)), [], silicon, wavelengths)[0], fresnel, rtol=0, atol=1e-15)
-    alone = reflectance([[70.0]], [oxide], silicon, wavelengths)
-    np.testing.assert_allclose(spectra([[0, 30, 0, 40]]), alone, rtol=0, atol=1e-12)
-
-
-def test_a_thick_absorbing_layer_hides_what_is_below() -> None:
-    wavelengths, nitride, _, silicon = materials()
-    metal = np.full(226, 1 + 5j)
-    hidden = reflectance([[1e5, 50.0]], [metal, nitride], silicon, wavelengths)
-    np.testing.assert_allclose(hidden, 25 / 29, rtol=1e-12)  # |1 - n|^2 / |1 + n|^2
-
-
-def test_a_row_does_not_depend_on_the_others() -> None:
-    thicknesses = np.random.default_rng(0).choice([10.0, 20.0, 35.5], (600, 4))
-    together = spectra(thicknesses)
-    for row in (0, 255, 256, 599):
-        np.testing.assert_allclose(together[row], spectra(thicknesses[[row]])[0], rtol=0, atol=1e-14)
-    assert together.shape == (600, 226)
-    assert ((together >= 0) & (together <= 1)).all()
-
-
-@pytest.mark.parametrize(
-    ("thicknesses", "message"),
-    [
-        ([10.0, 20.0], r"must have shape \(stacks, 2\), one column a layer, got \(2,\)"),
-        ([[10.0, 20.0, 30.0]], r"must have shape \(stacks, 2\), one column a layer, got \(1, 3\)"),
-        ([[10.0, -1.0]], "finite and not negative"),
-        ([[10.0, math.nan]], "finite and not negative"),
-        ([[math.inf, 1.0]], "finite and not negative"),
-    ],
-)
-def test_thicknesses_that_are_refused(thicknesses: Any, message: str) -> None:
-    layer = np.full(3, 1.5 + 0j)
-    with pytest.raises(ValueError, match=message):
-        reflectance(thicknesses, [layer, layer], layer, np.array([400.0, 500.0, 600.0]))
-
-
 def test_wavelengths_are_evenly_spaced_in_energy() -> None:
     for points in (226, 580):
         wavelengths, *indices = materials(points)
@@ -163,44 +121,3 @@ def test_product_has_the_sizes_and_the_spread_of_the_paper() -> None:
     noise = x - spectra(y, 580)
     assert np.abs(noise).max() <= 0.015
     assert noise.std() == pytest.approx(0.015 / 3**0.5, rel=0.01)
-
-
-def test_global_generators_are_left_alone() -> None:
-    before = np.random.get_state()[1].copy()  # type: ignore[union-attr,index]  # noqa: NPY002
-    first = load_dataset(SYNTHETIC, 3)
-    assert np.array_equal(before, np.random.get_state()[1])  # type: ignore[index]  # noqa: NPY002
-    assert np.array_equal(first.x_train, load_dataset(SYNTHETIC, 3).x_train)
-
-
-@pytest.mark.parametrize(
-    ("env_id", "rows", "width", "options", "scale"),
-    [
-        ("MixRL-Synthetic-v0", 500, 226 + 4, range(1, 33), 0.001),
-        ("MixRL-Product-v0", 300, 580 + 20, range(10, 271, 10), 0.5),
-    ],
-)
-def test_environments_with_the_papers_settings(env_id: str, rows: int, width: int, options: range, scale: float) -> None:
-    settings = gym.spec(env_id).kwargs
-    assert settings["options"] == [*(["data", k] for k in options), *(["label", k] for k in options)]
-    assert settings["regressor"] == {
-        "hidden_sizes": [2048, 1024, 512, 256],
-        "layer_norm": True,
-        "learning_rate": 0.0001,
-        "batch_size": 128,
-    }
-    tiny = {"hidden_sizes": [4], "batch_size": 8, "max_steps": 3}
-    env = gym.make(env_id, split_seed=2, regressor=tiny)
-    observation, _ = env.reset(seed=0)
-    assert observation.shape == (rows, width + 2 * len(options))
-    again, reward, terminated, truncated, info = env.step(np.arange(rows) % 50 == 0)
-    assert (again.shape, terminated, truncated) == (observation.shape, True, False)
-    assert info["num_selected"] == rows // 50
-    assert reward == pytest.approx(-scale * info["val_loss"])
-
-
-def test_a_vector_environment_of_synthetic() -> None:
-    tiny = {"hidden_sizes": [4], "batch_size": 8, "max_steps": 2, "layer_norm": True}
-    envs = gym.make_vec("MixRL-Synthetic-v0", 2, "vector_entry_point", regressor=tiny)
-    observations, _ = envs.reset(seed=0)
-    assert observations.shape == (2, 500, 226 + 4 + 64)
-    assert np.isfinite(envs.step(np.ones((2, 500), dtype=np.int8))[1]).all()

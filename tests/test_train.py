@@ -170,10 +170,3 @@ def test_refused(
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert pd.Series(line).str.contains(f"^error: .*{words}").item()
-
-
-def test_a_finished_run_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "policy.csv").write_text("old")
-    with pytest.raises(ValueError, match=r"holds policy\.csv of another run: give --resume"):
-        train(out=tmp_path)
-    assert (tmp_path / "policy.csv").read_text() == "old"

@@ -117,13 +117,6 @@ def test_outputs_have_the_structure_of_sync_vector_env() -> None:
     sync.close()
 
 
-def test_the_default_mode_of_make_vec_is_the_batched_one() -> None:
-    env = gym.make_vec("MixRL-NO2-v0", num_envs=2)
-    assert isinstance(env, MixRLVectorEnv)
-    env.action_space.seed(0)
-    assert env.action_space.sample().shape == (2, 200)
-
-
 def test_same_seed_is_bit_identical() -> None:
     runs = []
     for _ in range(2):
@@ -145,54 +138,6 @@ def test_reset_without_a_seed_goes_on_with_the_generators() -> None:
     assert not np.array_equal(first, second)
 
 
-def test_render_tells_of_every_environment() -> None:
-    env = make_vector(render_mode="ansi", regressor={"max_steps": 5})
-    assert env.render() == ("NO2: no step yet",) * 3
-    env.reset(seed=0)
-    masks = make_masks(0)
-    env.step(masks)
-    lines = env.render()
-    assert lines is not None
-    assert [f"selected {mask.sum()} of 200 rows" in line for mask, line in zip(masks, lines, strict=True)] == [True] * 3
-    assert make_vector().render() is None
-
-
 def test_step_needs_a_reset_first() -> None:
     with pytest.raises(ResetNeeded, match="call reset"):
         make_vector().step(make_masks(0))
-
-
-@pytest.mark.parametrize(
-    ("actions", "message"),
-    [
-        (make_masks(0, num_envs=2), "got 2 masks for 3 sub-environments"),
-        (make_masks(0, num_envs=4), "got 4 masks for 3 sub-environments"),
-        (make_masks(0)[:, :-1], r"mask of shape \(200,\), got shape \(199,\)"),
-        (make_masks(0) * 2, "only 0 and 1, got 2"),
-    ],
-)
-def test_actions_that_are_refused(actions: np.ndarray, message: str) -> None:
-    env = make_vector(regressor={"max_steps": 1})
-    env.reset(seed=0)
-    with pytest.raises(ValueError, match=message):
-        env.step(actions)
-    env.step(make_masks(0))  # a refused action does not use up the batches
-
-
-@pytest.mark.parametrize("num_envs", [0, -1])
-def test_num_envs_must_be_positive(num_envs: int) -> None:
-    with pytest.raises(ValueError, match=f"num_envs must be at least 1, got {num_envs}"):
-        MixRLVectorEnv(num_envs, data="no2")
-
-
-@pytest.mark.parametrize("seeds", [[], [1, 2], [1, 2, 3, 4]])
-def test_seeds_must_be_one_each(seeds: list[int]) -> None:
-    with pytest.raises(ValueError, match=f"got {len(seeds)} seeds for 3 sub-environments"):
-        make_vector().reset(seed=seeds)
-
-
-def test_settings_that_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown setting 'lamda'; known: options"):
-        make_vector(lamda=1)
-    with pytest.raises(ValueError, match="render_mode must be None or 'ansi', got 'human'"):
-        make_vector(render_mode="human")

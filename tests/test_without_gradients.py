@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
-from stable_baselines3.common.logger import CSVOutputFormat, Logger
 
 from mixrl import CrossEntropy, CrossEntropyConfig, RandomSearch, RandomSearchConfig
 from mixrl.random_features import RandomFeatures
@@ -64,15 +61,6 @@ class Told(FixedRowsEnv):
         return state, np.array([next(self.told) for _ in range(self.num_envs)]), *ended, info
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=16, max_size=16, unique=True))
-def test_cross_entropy_sees_only_the_order_of_rewards(rewards: list[float]) -> None:
-    ranks = list(map(float, np.argsort(np.argsort(rewards))))
-    config = CrossEntropyConfig(population=8)
-    rows = FixedRowsEnv(1).every_row_and_option()
-    first, second = (CrossEntropy(config, seed=2).learn(Told(4, told), 16).probabilities(rows) for told in (rewards, ranks))
-    assert np.array_equal(first, second)
-
-
 @given(st.permutations(range(12)))
 def test_random_search_keeps_the_policy_of_the_highest_reward(order: list[int]) -> None:
     """Its masks are drawn by policies that are linear in random features; the best one's probabilities are what is learned."""
@@ -96,38 +84,3 @@ def test_random_search_keeps_the_policy_of_the_highest_reward(order: list[int]) 
         assert np.array_equal(masks[-1], drawn)
     rows = envs.every_row_and_option()
     np.testing.assert_allclose(logit(agent.probabilities(rows)), features(rows) @ policies[int(np.argmax(order))], atol=1e-6)
-
-
-def test_curves_are_logged(tmp_path: Path) -> None:
-    for agent in (CrossEntropy, RandomSearch):
-        path = tmp_path / f"{agent.__name__}.csv"
-        logger = Logger(None, [CSVOutputFormat(str(path))])
-        agent(seed=0, logger=logger).learn(FixedRowsEnv(16), 64)
-        logger.close()
-        with path.open() as file:
-            lines = list(csv.DictReader(file))
-        assert [float(line["trainings"]) for line in lines] == [16, 32, 48, 64]
-        assert {"reward/mean", "policy/p_mean", "env/val_rmse"} <= set(lines[0])
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"population": 1}, "population must be at least 2, got 1"),
-        ({"elite": 0.0}, "elite must lie in"),
-        ({"elite": 1.0}, "elite must lie in"),
-        ({"step": 0.0}, "elite must lie in"),
-        ({"step": 1.5}, "elite must lie in"),
-        ({"margin": 0.5}, "elite must lie in"),
-        ({"margin": float("nan")}, "elite must lie in"),
-    ],
-)
-def test_settings_of_cross_entropy_out_of_range(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        CrossEntropyConfig(**settings)
-
-
-@pytest.mark.parametrize("settings", [{"num_features": 0}, {"exploration": 0.0}, {"exploration": float("inf")}])
-def test_settings_of_random_search_out_of_range(settings: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="num_features must be at least 1 and exploration positive"):
-        RandomSearchConfig(**settings)

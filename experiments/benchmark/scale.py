@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from experiments.benchmark.timing import peak_memory_mb, time_in_turn
+from experiments.benchmark.timing import time_in_turn
 from mixrl_env import MixRLVectorEnv, RegressionData
 from mixrl_env.streams import data_stream
 
@@ -32,7 +32,6 @@ def step_cost(report: Callable[[str], None]) -> pd.DataFrame:
             "times_smallest": [
                 statistics.median(a / b for a, b in zip(values, reference, strict=True)) for values in seconds.values()
             ],
-            "peak_mb": [peak_memory_mb(_one_step, n_train) for n_train in TRAINING_ROWS],
         }
     )
 
@@ -46,8 +45,3 @@ def _problem(n_train: int) -> tuple[MixRLVectorEnv, np.ndarray]:
     envs.reset(seed=0)
     envs.action_space.seed(0)
     return envs, envs.action_space.sample()
-
-
-def _one_step(n_train: int) -> None:
-    envs, masks = _problem(n_train)
-    envs.step(masks)

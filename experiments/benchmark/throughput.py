@@ -11,7 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from experiments.benchmark.plain import SIZES, Floor, PlainLoop
-from experiments.benchmark.timing import peak_memory_mb, ratio, time_in_turn
+from experiments.benchmark.timing import ratio, time_in_turn
 from mixrl_env import FittedRegressors, RegressorConfig, fit_regressors
 from mixrl_env.regressor import resolve_device
 from mixrl_env.streams import stream
@@ -39,8 +39,7 @@ def throughput(report: Callable[[str], None]) -> pd.DataFrame:
     """One row for the plain loop, the floor, and each backend and M, at each size.
 
     ms_per_step is of one model, the median over rounds. times_plain: model-steps per second as a multiple of the plain loop's;
-    times_floor: time as a multiple of the floor's; both are medians of the ratios within a round. peak_mb is that of a process
-    that does nothing else.
+    times_floor: time as a multiple of the floor's; both are medians of the ratios within a round.
     """
     tables = []
     for size_name, size in SIZES.items():
@@ -51,15 +50,7 @@ def throughput(report: Callable[[str], None]) -> pd.DataFrame:
                 works[f"{backend} {m}"] = partial(train, size_name, backend, m)
         table = _timed(works, size_name, report)
         # The floor is the faster one.
-        table = table[(table["training"] != "floor") | (table["times_floor"] == 1)]
-        measured = table["training"].isin(backends())
-        table = table.assign(
-            peak_mb=[
-                peak_memory_mb(train, size_name, kind, m) if here else float("nan")
-                for kind, m, here in zip(table["training"], table["M"], measured, strict=True)
-            ]
-        )
-        tables.append(table)
+        tables.append(table[(table["training"] != "floor") | (table["times_floor"] == 1)])
     return pd.concat(tables, ignore_index=True)
 
 

@@ -1,15 +1,13 @@
-"""Times in turn in one run, peak memory in processes of their own, and the machine they belong to."""
+"""Times in turn in one run, and the machine they belong to."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -42,26 +40,6 @@ def time_in_turn(
 def ratio(slow: list[float], fast: list[float]) -> float:
     """How many times longer: the median over rounds of the ratio within a round."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
-
-
-def peak_memory_mb(work: Callable[..., object], *arguments: Any) -> float:
-    """Peak resident memory in MB of a fresh process that imports and runs the work; NaN where the system does not tell."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_run_and_measure, (work, arguments))
-
-
-def _run_and_measure(work: Callable[..., object], arguments: tuple[Any, ...]) -> float:
-    work(*arguments)
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux; its getrusage also counts what the parent process had when it started this one
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak.split()[1]) / 1024
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float("nan")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if platform.system() == "Darwin" else 1024)
 
 
 def machine() -> dict[str, str | int]:
