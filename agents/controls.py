@@ -176,7 +176,7 @@ class CrossEntropy(Learner[CrossEntropyConfig]):
         return index.reshape(state.shape[:-1])
 
     def probabilities(self, rows: Rows) -> FloatArray:
-        """P of each observation row, 1/2 for those that were never offered; see `mixrl.training.Agent`.
+        """P of each observation row, 1/2 for rows that were never offered; see `mixrl.training.Agent`.
 
         Raises:
             RuntimeError: before `learn`.

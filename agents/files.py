@@ -1,4 +1,4 @@
-"""Files that are there as a whole, or as they were before."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write or replace a file in one go: whoever reads it never sees half of it, whatever ends the process or the machine."""
+    """Write or replace a file atomically, also if the process or the machine stops."""
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")  # others may write the same file; containers share pids
     try:
         write_through(content, partial)  # or else a machine that crashes may leave the new name with nothing behind it

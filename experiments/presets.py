@@ -38,7 +38,7 @@ class Settings:
 
     Attributes:
         dataset: name for `mixrl_env.load_dataset`.
-        env_id: the environment with the paper's settings for that dataset; "MixRL-v0" for a dataset the paper has not.
+        env_id: the environment with the paper's settings for that dataset; "MixRL-v0" for datasets that are not in the paper.
         mixrl_name: what the tables call the MixRL of this preset.
         lam: the mix ratio; see `mixrl_env.ProblemConfig`.
         train_rows, val_rows: use only the first so many training or validation rows of the split; None is all.

@@ -1,4 +1,4 @@
-"""Settings of the right type, seeds and counts: what is wrong with them is said by name."""
+"""Checks of settings, seeds and counts; errors name the field."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ class RegressionData:
         name: what tables and messages call this task.
 
     Raises:
-        ValueError: for NaN, infinite values and those beyond `LARGEST` (naming row and column), what is no number, lengths or
-            widths that do not match, fewer than two training rows, or no validation row.
+        ValueError: for NaN, infinite values and those beyond `LARGEST` (naming row and column), other values than numbers,
+            lengths or widths that do not match, fewer than two training rows, or no validation row.
     """
 
     x_train: FloatArray

@@ -25,7 +25,7 @@ DIVERGED_FACTOR = 10.0
 """A diverged training is charged this multiple of the loss of predicting zero everywhere."""
 FEWEST_STEPS, MOST_STEPS = 100, 1000
 """Of an annealed reward whose step budget is not given."""
-_LARGEST_LOSS = 1e300  # keeps the reward finite whatever the labels
+_LARGEST_LOSS = 1e300  # keeps the reward finite for any labels
 
 
 @dataclass(frozen=True)

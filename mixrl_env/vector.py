@@ -81,7 +81,7 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
             options: not used.
 
         Raises:
-            ValueError: if a list of seeds has not one entry a sub-environment.
+            ValueError: if a list of seeds does not have one entry per sub-environment.
         """
         seeds = [int(seed) + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is not None:

@@ -6,7 +6,9 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,3 +52,18 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
         return capsys.readouterr().out
 
     return command
+
+
+@pytest.fixture
+def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimators' networks of the same kind, but quick to train."""
+    from experiments.studies import estimators
+    from mixrl.estimators import base
+    from mixrl.estimators.search import default_config
+
+    def small(n_train: int, device: str = "auto") -> Any:
+        config = default_config(n_train, device)
+        return replace(config, regressor=replace(config.regressor, hidden_sizes=(16,), learning_rate=0.01, max_steps=400))
+
+    for module in (base, estimators):
+        monkeypatch.setattr(module, "default_config", small)

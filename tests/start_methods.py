@@ -69,8 +69,6 @@ if __name__ == "__main__":
     torch.set_num_threads(2)
     one_after_the_other()  # now OpenMP's threads are there, which a forked process does not have
     found["AsyncVectorEnv, fork"] = gymnasium_async("fork")
-    found["SubprocVecEnv, fork"] = stable_baselines("fork")
-    found["AsyncVectorEnv, spawn"] = gymnasium_async("spawn")
     found["SubprocVecEnv, forkserver"] = stable_baselines("forkserver")
     torch.set_num_threads(1)  # as the subprocesses have it
     found["one after the other"] = one_after_the_other()

@@ -54,7 +54,7 @@ def learned(name: str, seed: int = 0, trainings: int = 256) -> tuple[Agent, Fixe
     return AGENTS[name][0](seed).learn(envs, trainings), envs
 
 
-@every_agent
+@pytest.mark.parametrize("name", OURS)
 def test_finds_the_known_best_mask(name: str) -> None:
     for seed in (2, 3):
         agent, envs = learned(name, seed, 2048)
@@ -162,7 +162,8 @@ def test_everything_else_works_without_stable_baselines3() -> None:
     code = (
         "import sys\nfor name in ('stable_baselines3', 'tensorboard'):\n    sys.modules[name] = None\n"
         "import gymnasium as gym, mixrl, mixrl_env\n"
-        "envs = gym.make_vec('MixRL-NO2-v0', 2, 'vector_entry_point', step_budget=5)\n"
+        "regressor = {'hidden_sizes': [4], 'max_steps': 5}\n"
+        "envs = gym.make_vec('MixRL-NO2-v0', 2, 'vector_entry_point', step_budget=5, regressor=regressor)\n"
         "mixrl.Reinforce().learn(envs, 2)\nmixrl.MixRLSampler()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)

@@ -72,7 +72,7 @@ def train_on_both(job: Job, steps: int, batch: int) -> tuple[Stack, Stack]:
 
 @needs_kernel
 @pytest.mark.parametrize(("dtype", "steps", "limit"), [("float64", 120, 1e-7), ("float32", 50, 1e-4)])
-@settings(deadline=None, derandomize=True, max_examples=30)
+@settings(deadline=None, derandomize=True, max_examples=12)
 @given(shapes(), counts, counts, seeds)
 @example(SHAPE, 33, 70, 0)
 def test_training_equals_torch(

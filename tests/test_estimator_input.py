@@ -169,6 +169,7 @@ def test_kinds_of_numbers(column: Any) -> None:
 # Units and sizes
 
 
+@pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize(("unit_x", "unit_y"), [(2.0**-40, 2.0**40)])
 def test_units_do_not_matter(unit_x: float, unit_y: float) -> None:
     """Of about 1e-12 and 1e12; powers of 2, so that nothing is rounded."""

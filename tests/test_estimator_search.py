@@ -179,7 +179,7 @@ def timed(seconds: float | None, estimator: object) -> tuple[int, list[str], set
     return model.trainings_, list(model.report_["way"]), folds, model.report_
 
 
-@pytest.mark.usefixtures("clock")
+@pytest.mark.usefixtures("clock", "small_networks")
 @pytest.mark.parametrize("estimator", [None, LinearRegression()], ids=["networks", "plane"])
 def test_less_time_is_less_learned_and_fewer_ways_in_fewer_folds(estimator: object) -> None:
     least, some, enough = (timed(seconds, estimator) for seconds in (0.01, 40, 10_000))

@@ -21,6 +21,7 @@ from tests.studies import as_results, compute
 METHODS = (*NETWORKS, MIXRL, *(method for name in TREES for method in (name, f"{name}, {MIXRL}")))
 
 
+@pytest.mark.usefixtures("small_networks")
 def test_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every method once, on a table of 200 rows, with cheap models in place of the trees and nothing learned."""
     monkeypatch.setattr(study, "TREES", {name: lambda seed: Ridge() for name in TREES})
@@ -40,6 +41,7 @@ def test_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows.loc["C-Mixup", "chosen"][0].startswith("bandwidth = ")
 
 
+@pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize("way", ["no mixing", "every pair"])
 def test_networks_of_both_sides_are_the_same(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for their mixed rows: where the estimator chooses what a baseline does, it predicts the same."""

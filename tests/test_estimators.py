@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import random
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -21,9 +20,8 @@ from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import check_estimator
 
 from mixrl import MixRLRegressor, MixRLSampler
-from mixrl.estimators import base, search
-from mixrl.estimators.search import LEARNED, LEARNED_HALF, default_config
-from mixrl_env import ProblemConfig
+from mixrl.estimators import search
+from mixrl.estimators.search import LEARNED, LEARNED_HALF
 from mixrl_env.plans import EVERY_PAIR, NO_MIXING
 
 NOT_APPLICABLE = {
@@ -37,14 +35,9 @@ ESTIMATORS = {
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks give input that is to be warned of
+@pytest.mark.usefixtures("small_networks")  # there are a hundred fits
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_scikit_learns_checks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def small(n_train: int, device: str) -> ProblemConfig:
-        """Of the same kind, but quick to train: there are a hundred fits."""
-        config = default_config(n_train, device)
-        return replace(config, regressor=replace(config.regressor, hidden_sizes=(16,), learning_rate=0.01, max_steps=1000))
-
-    monkeypatch.setattr(base, "default_config", small)
+def test_scikit_learns_checks(name: str) -> None:
     results = check_estimator(ESTIMATORS[name], on_skip=None, on_fail=None)
     assert len(results) > 40
     others = {result["check_name"]: result["exception"] for result in results if result["status"] != "passed"}

@@ -264,7 +264,8 @@ def test_joint_training_stops_early_and_keeps_the_best_look(tmp_path: Path) -> N
 def test_peers_and_ablations_run_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(
-        'preset = "smoke"\nbaselines = ["No Augmentation", "C-Mixup", "Local Mixup", "Anchor Data Augmentation", "AdaMixUp"]\n'
+        'preset = "smoke"\ndatasets = ["gap"]\n'
+        'baselines = ["No Augmentation", "C-Mixup", "Local Mixup", "Anchor Data Augmentation", "AdaMixUp"]\n'
         'settings = {env_id = "MixRL-v0", knn_repeats = 1, regressor = {hidden_sizes = [4], max_steps = 20}}\n'
         "[variants.\"W/O Label & Data Dist. Limits\"]\noptions = [['all', 0]]\n"
         "[variants.\"W/O Data Dist. Limits\"]\noptions = [['label', 1], ['label', 4]]\n"
@@ -275,8 +276,8 @@ def test_peers_and_ablations_run_from_a_file(tmp_path: Path) -> None:
     results = stored.rows
     assert results["method"].nunique() == 7
     rows = results.drop_duplicates("method").set_index("method")["num_rows"]
-    assert rows["AdaMixUp"] == 200 + 200 * 199 // 2
-    assert rows["C-Mixup"] == rows["Anchor Data Augmentation"] == 200 * (1 + DRAWS)
+    assert rows["AdaMixUp"] == 60 + 60 * 59 // 2
+    assert rows["C-Mixup"] == rows["Anchor Data Augmentation"] == 60 * (1 + DRAWS)
     for variant, spaces in (("W/O Label & Data Dist. Limits", {"all"}), ("W/O Data Dist. Limits", {"label"})):
         (record,) = stored.where(method=variant).records
         assert set(pd.read_csv(stored.file(record, "policy.csv"))["space"]) == spaces

@@ -151,8 +151,8 @@ def test_gradient_is_unbiased(config: ReinforceVariantConfig, m: int, updates: i
 @pytest.mark.parametrize(
     ("config", "m", "trainings"),
     [
-        (ReinforceVariantConfig(), 1, 4000),
-        (ReinforceVariantConfig(baseline="leave_one_out", learning_rate=0.003), 16, 16 * 400),
+        (ReinforceVariantConfig(hidden_sizes=(64, 64), learning_rate=0.003), 1, 2000),
+        (ReinforceVariantConfig(baseline="leave_one_out", hidden_sizes=(64, 64), learning_rate=0.003), 16, 16 * 400),
     ],
     ids=["algorithm 1", "leave-one-out"],
 )

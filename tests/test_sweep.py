@@ -98,7 +98,7 @@ def test_same_results_with_one_worker_and_with_two(tmp_path: Path) -> None:
 
 def test_two_sweeps_on_one_folder_of_which_one_is_killed(tmp_path: Path) -> None:
     """Both start at once; the survivor takes over the cells that the other had locked."""
-    path, folder = write(tmp_path, SMOKE.replace("[0, 2]", str(list(range(8))))), tmp_path / "mine"
+    path, folder = write(tmp_path, SMOKE.replace("[0, 2]", str(list(range(4))))), tmp_path / "mine"
     both = [start(path, "--out", tmp_path, "--workers", 1) for _ in range(2)]
     while not list(folder.glob("cells/*.json")):
         assert all(process.poll() is None for process in both)
@@ -108,7 +108,7 @@ def test_two_sweeps_on_one_folder_of_which_one_is_killed(tmp_path: Path) -> None
     printed, errors = both[1].communicate(timeout=120)
     assert both[1].returncode == 0, errors
     results = read_results(folder).rows
-    assert len(results) == 2 * 8 * 2
+    assert len(results) == 2 * 4 * 2
     assert not results.duplicated(["method", "split_seed", "seed"]).any()
     assert results["split_seed"].is_monotonic_increasing  # in the order of the study
     ended = [line.split("] ")[1].split(": ")[0] for line in printed.splitlines() if line.startswith("[")]

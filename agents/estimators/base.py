@@ -129,7 +129,7 @@ class MixingEstimator(BaseEstimator):
         if not isinstance(self.verbose, bool) and not callable(self.verbose):
             raise ValueError(f"verbose must be True, False or a function of a share and words, got {self.verbose!r}")
         if self.estimator is not None:
-            clone(self.estimator)  # raises TypeError for what is no estimator
+            clone(self.estimator)  # raises TypeError if it is not an estimator
             if not hasattr(self.estimator, "predict"):
                 raise ValueError(f"estimator must be a regressor with the methods fit and predict, got {self.estimator!r}")
 

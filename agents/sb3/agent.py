@@ -235,7 +235,7 @@ def _logits(policy: ActorCriticPolicy, observations: Tensor) -> Tensor:
 
 @contextmanager
 def _global_generators_kept() -> Iterator[None]:
-    """Whatever is drawn or seeded inside, the global generators are outside as if nothing was."""
+    """Restore the global generators on exit."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # SB3 seeds the global one
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

@@ -54,7 +54,7 @@ class RowNetworks(nn.Module):
         return self.forward_actor(rows), self.forward_critic(rows)
 
     def forward_actor(self, rows: Tensor) -> Tensor:
-        """A logit for each row: the same function of every row, whatever the others are."""
+        """A logit for each row: the same function of every row, independent of the other rows."""
         logits: Tensor = self.actor(rows).squeeze(-1)
         return logits
 

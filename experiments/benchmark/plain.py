@@ -57,7 +57,7 @@ class PlainLoop:
         self.x, self.y = (torch.tensor(part, dtype=torch.float32, device=device) for part in size.rows())
 
     def __call__(self) -> None:
-        """Train one network for the size's steps, with one look at the validation rows, as `fit_regressors` does."""
+        """Train one network for the size's steps, with one validation check, as `fit_regressors` does."""
         config, rng = self.size.config, stream(0, "plain loop")
         network = sequential(self.size.shape).to(self.device)
         adam = torch.optim.Adam(network.parameters(), lr=config.learning_rate)

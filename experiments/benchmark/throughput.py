@@ -25,7 +25,7 @@ _Works = dict[str, Callable[[], object]]
 
 
 def train(size_name: str, backend: Backend, count: int, device: str = "cpu") -> FittedRegressors:
-    """What is timed: `count` regressors for the size's steps, all at once, with one look at the validation rows."""
+    """What is timed: `count` regressors for the size's steps, all at once, with one validation check."""
     size = SIZES[size_name]
     every = size.steps
     config = replace(
@@ -64,7 +64,7 @@ def cuda_throughput(report: Callable[[str], None]) -> pd.DataFrame:
 
 
 def backends() -> list[Backend]:
-    """Those that train on this machine's CPU."""
+    """The backends that work on this machine's CPU."""
     native = RegressorConfig(device="cpu").resolve_backend() == "native"
     return ["native", "torch"] if native else ["torch"]
 

@@ -85,7 +85,7 @@ def fit_policy(data: RegressionData, config: RegressorConfig, rng: np.random.Gen
     """Train the policy region generator, the regressor and its intrusion head together, with one Adam.
 
     Training stops early on the validation rows as `fit_regressors` does; the policy of the best look is kept. Labels are
-    standardised, so that the task loss and the intrusion loss are of one size whatever the units.
+    standardised, so that the task loss and the intrusion loss are of one size in any units.
 
     Args:
         data: the task; its test rows are never looked at.

@@ -1,4 +1,4 @@
-"""Original Mixup: all pairs of training rows are mixed, whatever their distance (Sec. 4, Baselines)."""
+"""Original Mixup: all pairs of training rows are mixed, at any distance (Sec. 4, Baselines)."""
 
 from __future__ import annotations
 

@@ -195,5 +195,5 @@ def _clocks() -> FloatArray:
 
 
 def _ordered(stored: pd.DataFrame) -> pd.DataFrame:
-    """Rows in the order of `AGENTS`, whatever the names of their files."""
+    """Rows in the order of `AGENTS`."""
     return stored.sort_values("agent", key=lambda names: names.map([*AGENTS].index), kind="stable")

@@ -88,7 +88,7 @@ def pair_distances(problem: MixingProblem) -> tuple[IntArray, IntArray, dict[str
 
 
 def equal_bins(values: FloatArray, bins: int) -> list[IntArray]:
-    """Indices of the values dealt into bins by rank, the lowest first; sizes differ by one at most, whatever ties there are."""
+    """Indices of the values dealt into bins by rank, the lowest first; sizes differ by one at most, also with ties."""
     return list(np.array_split(np.argsort(values, kind="stable"), bins))
 
 

@@ -156,7 +156,7 @@ def _percent(stored: pd.DataFrame, ours: str, theirs: str) -> np.ndarray:
 
 
 def _ordered(stored: pd.DataFrame) -> pd.DataFrame:
-    """Measured tables first, then those that were made up."""
+    """Measured tables first, then generated ones."""
     return stored.sort_values("dataset", key=lambda names: names.isin(list(KNOWN)), kind="stable")
 
 

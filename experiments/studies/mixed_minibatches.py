@@ -65,7 +65,7 @@ def partners(chances: FloatArray, draws: Draws) -> IntArray:
     """
     n = len(chances)
     upto = np.cumsum(chances, axis=1)
-    upto[:, -1] = 1.0  # whatever rounding left
+    upto[:, -1] = 1.0  # in spite of rounding
     sorted_once = (upto + np.arange(n)[:, None]).ravel()  # row i occupies (i, i + 1]
     found: IntArray = np.searchsorted(sorted_once, draws.rows + draws.uniforms, side="right") - n * draws.rows
     return found
