@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PACKAGES := mixrl_env mixrl experiments
-PYTEST := -m pytest --numprocesses 2 --dist loadfile
+PYTEST := -m pytest --numprocesses 2 --dist worksteal
 
 .PHONY: reproduce test lint docs coverage audit release lowest newest
 reproduce: .venv/installed

@@ -1,16 +1,14 @@
-"""A program of test_concurrency: environments in subprocesses that are started in every way. Prints rewards as JSON."""
+"""A program of test_concurrency: environments in subprocesses that are forked. Prints rewards as JSON."""
 
 from __future__ import annotations
 
 import json
-import multiprocessing
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
-from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from mixrl_env import MixRLEnv
 
@@ -54,22 +52,11 @@ def gymnasium_async(method: str) -> list[list[float]]:
     return rewards
 
 
-def stable_baselines(method: str) -> list[list[float]]:
-    envs = SubprocVecEnv(MAKE, start_method=method)  # type: ignore[arg-type]
-    envs.seed(3)
-    envs.reset()
-    rewards = [envs.step(masks)[1].tolist() for masks in MASKS]
-    envs.close()
-    return rewards
-
-
 if __name__ == "__main__":
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["mixrl_env", "stable_baselines3"])
     found: dict[str, Any] = {}
     torch.set_num_threads(2)
     one_after_the_other()  # now OpenMP's threads are there, which a forked process does not have
     found["AsyncVectorEnv, fork"] = gymnasium_async("fork")
-    found["SubprocVecEnv, forkserver"] = stable_baselines("forkserver")
     torch.set_num_threads(1)  # as the subprocesses have it
     found["one after the other"] = one_after_the_other()
     found["SyncVectorEnv"] = gymnasium_sync()

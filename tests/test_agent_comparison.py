@@ -43,9 +43,11 @@ def tiny_judge(masks: int = 4) -> _Judge:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_every_agent_runs_within_its_budget() -> None:
-    comparison = AgentComparison(splits=(3,), trainings=128, masks=2)
-    for (name, (_, make_agent)), cell in zip(AGENTS.items(), comparison.cells(), strict=True):
+def test_agents_of_each_sort_run_within_their_budget() -> None:
+    some = ("No Augmentation", "nothing learned", "Algorithm 1", "MaskRegression", "MetaGradient", "PPO, flat")
+    comparison = AgentComparison(splits=(3,), trainings=128, masks=2, agents=some)
+    for name, cell in zip(some, comparison.cells(), strict=True):
+        make_agent = AGENTS[name][1]
         rows = compute(cell)
         assert set(rows["agent"]) == {name}
         assert set(rows["split_seed"]) == {3}

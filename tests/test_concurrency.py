@@ -64,7 +64,7 @@ def test_subprocesses_give_the_rewards_of_one_process_to_the_bit() -> None:
     warnings = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
     found = printed(program(*warnings, "-m", "tests.start_methods"))
     expected = found.pop("one after the other")
-    assert len(found) == 3
+    assert len(found) == 2
     assert len(set(np.ravel(expected))) == 4
     for name, rewards in found.items():
         assert rewards == expected, name

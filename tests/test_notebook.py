@@ -32,7 +32,7 @@ def ran() -> Any:
     """Run in a kernel of its own; an error in a cell is one here."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     for cell in code(notebook):
-        cell.source = cell.source.replace("MixRLRegressor(", "MixRLRegressor(folds=2, trainings=32, ")
+        cell.source = cell.source.replace("MixRLRegressor(", "MixRLRegressor(folds=2, trainings=16, ")
         cell.source = re.sub(r"trainings=(128|64)", "folds=2, trainings=16", cell.source)
     return NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
 
