@@ -114,6 +114,7 @@ def table() -> tuple[pd.DataFrame, pd.Series]:
     return x, x["a"] + (x["colour"] == "red") + 0.1 * rng.normal(size=40)
 
 
+@pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize("estimator", [None, DecisionTreeRegressor(random_state=0)], ids=["networks", "tree"])
 @pytest.mark.parametrize("kind", [MixRLRegressor, MixRLSampler])
 def test_estimators_are_copied_fitted_or_not(kind: Any, estimator: Any) -> None:
