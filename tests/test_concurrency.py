@@ -21,7 +21,7 @@ from tests.backends import BACKENDS
 from tests.rewards import rewards_of
 
 ROOT = Path(__file__).parent.parent
-THREADS = (1, 2, 4)
+THREADS = (1, 4)
 PATIENCE = 120  # seconds until a program counts as hanging
 
 
@@ -95,6 +95,7 @@ def fitted_predictions(estimator: Any) -> np.ndarray:
     return predictions
 
 
+@pytest.mark.usefixtures("small_networks")
 def test_estimators_are_fitted_in_threads() -> None:
     expected = fitted_predictions(None)
     with ThreadPoolExecutor(2) as pool:

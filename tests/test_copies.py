@@ -19,9 +19,13 @@ from tests.test_agents import AGENTS, M, Opposite, every_agent
 from tests.toy import FixedRowsEnv
 
 Copy = Callable[[Any], Any]
-COPIES = pytest.mark.parametrize(
-    "copied", [copy.deepcopy, lambda of: pickle.loads(pickle.dumps(of))], ids=["deepcopy", "pickle"]
-)
+
+
+def pickled(original: Any) -> Any:
+    return pickle.loads(pickle.dumps(original))
+
+
+COPIES = pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
 NUM_ROWS = 12
 
 
@@ -110,15 +114,15 @@ def table() -> tuple[pd.DataFrame, pd.Series]:
     return x, x["a"] + (x["colour"] == "red") + 0.1 * rng.normal(size=40)
 
 
-@COPIES
+@pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize("estimator", [None, DecisionTreeRegressor(random_state=0)], ids=["networks", "tree"])
 @pytest.mark.parametrize("kind", [MixRLRegressor, MixRLSampler])
-def test_estimators_are_copied_fitted_or_not(kind: Any, estimator: Any, copied: Copy) -> None:
+def test_estimators_are_copied_fitted_or_not(kind: Any, estimator: Any) -> None:
     x, y = table()
     unfitted = kind(estimator, folds=2, trainings=8, categorical="one_hot", device="cpu", random_state=0)
-    again = copied(unfitted).fit(x, y)
+    again = pickled(copy.deepcopy(unfitted)).fit(x, y)
     fitted = unfitted.fit(x, y)
-    for model in (copied(fitted), again):
+    for model in (copy.deepcopy(fitted), pickled(fitted), again):
         pd.testing.assert_frame_equal(model.report_, fitted.report_)
         if kind is MixRLRegressor:
             np.testing.assert_array_equal(model.predict(x), fitted.predict(x))

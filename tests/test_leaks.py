@@ -40,6 +40,6 @@ def test_no_threads_and_no_files_stay(backend: str) -> None:
 
     use_some()  # what libraries start once and keep
     before = held()
-    for _ in range(25):
+    for _ in range(8):
         use_some()
     assert all(now <= then for now, then in zip(held(), before, strict=True))  # fewer, if what other tests left ended meanwhile

@@ -14,7 +14,7 @@ from mixrl_env import NeighborOption, NeighborTable, neighbors
 from mixrl_env.neighbors import DEFAULT_OPTIONS, nearest_neighbors
 
 # The machine may be busy: no deadlines. The examples are the same in every run.
-thorough = settings(deadline=None, derandomize=True, max_examples=300)
+thorough = settings(deadline=None, derandomize=True, max_examples=120)
 
 
 def brute_force(points: np.ndarray, k: int) -> np.ndarray:
