@@ -20,7 +20,7 @@ from tests.backends import BACKENDS
 
 SMALL = RegressorConfig(
     hidden_sizes=(16, 8),
-    learning_rate=3e-3,
+    learning_rate=6e-3,
     batch_size=8,
     eval_every=20,
     patience=4,
