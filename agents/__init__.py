@@ -13,6 +13,7 @@ from mixrl.controls import CrossEntropy, CrossEntropyConfig, RandomSearch, Rando
 from mixrl.estimators import MixRLRegressor, MixRLSampler
 from mixrl.mask_regression import MaskRegression, MaskRegressionConfig
 from mixrl.meta_gradient import MetaGradient, MetaGradientConfig
+from mixrl.plan_search import PlanSearch, PlanSearchConfig
 from mixrl.reinforce import Reinforce, ReinforceConfig
 from mixrl.reinforce_variants import ReinforceVariant, ReinforceVariantConfig
 from mixrl.training import Agent
@@ -41,6 +42,8 @@ __all__ = [
     "MetaGradientConfig",
     "MixRLRegressor",
     "MixRLSampler",
+    "PlanSearch",
+    "PlanSearchConfig",
     "RandomSearch",
     "RandomSearchConfig",
     "Reinforce",

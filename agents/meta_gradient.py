@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from mixrl.checkpoint import Checkpoints
-from mixrl.training import AnyEnv, Learner, ProgressCallback, Run, check_budget, update_metrics
+from mixrl.training import AnyEnv, Learner, ProgressCallback, Run, check_budget, problem_of, update_metrics
 from mixrl.value_network import ValueNetwork
 from mixrl_env import MixingProblem
 from mixrl_env.backends import forward
@@ -84,7 +84,7 @@ class MetaGradient(Learner[MetaGradientConfig]):
         Raises:
             ValueError: if the environments are not MixRL's or train to an early stop, or the budget is below one stack.
         """
-        config, problem, m = self.config, _problem_of(envs), getattr(envs, "num_envs", 1)
+        config, problem, m = self.config, problem_of(envs), getattr(envs, "num_envs", 1)
         steps = problem.config.step_budget
         if steps is None:
             raise ValueError("MetaGradient needs trainings of known length; give the environment a step_budget, such as 300")
@@ -200,13 +200,3 @@ class _SoftTraining:
     def forget(self) -> None:
         """Go on from here as from constants."""
         self._weights, self._first = [w.detach() for w in self._weights], [g.detach() for g in self._first]
-
-
-def _problem_of(envs: AnyEnv) -> MixingProblem:
-    problem = getattr(getattr(envs, "unwrapped", None), "problem", None)
-    if not isinstance(problem, MixingProblem):
-        raise ValueError(
-            "MetaGradient looks behind the environment: it needs a MixRL environment or mixrl_env.MixRLVectorEnv "
-            f"(vectorization_mode='vector_entry_point'), got {envs}"
-        )
-    return problem

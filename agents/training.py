@@ -12,7 +12,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium.spaces import Box, MultiBinary
+from gymnasium.spaces import Box, MultiBinary, MultiDiscrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
@@ -86,13 +86,13 @@ class Learner(Generic[Config]):
         self.config: Config = settled(config, self.config_type, seed)
         self.seed, self.logger, self.trainings = seed, logger, 0
 
-    def _reset(self, envs: AnyEnv, num_trainings: int, least: int = 1) -> tuple[Envs, Rows]:
+    def _reset(self, envs: AnyEnv, num_trainings: int, least: int = 1, plans: bool = False) -> tuple[Envs, Rows]:
         """The environments as a vector of m, and their first observations (m, B, d + e + |N|).
 
         Raises:
             ValueError: as `as_vector_env`, or if the budget is below `least` trainings, rounded up to whole steps of m.
         """
-        envs = as_vector_env(envs)
+        envs = as_vector_env(envs, plans)
         check_budget(num_trainings, -(-least // envs.num_envs) * envs.num_envs)
         return envs, envs.reset(seed=self.seed)[0]
 
@@ -222,8 +222,12 @@ def check_rows(rows: Rows, row_size: int) -> None:
         raise ValueError("rows must be finite; some values are NaN or infinite")
 
 
-def as_vector_env(envs: AnyEnv) -> Envs:
+def as_vector_env(envs: AnyEnv, plans: bool = False) -> Envs:
     """The vector environment itself, or a single environment as a vector of one.
+
+    Args:
+        envs: with masks as actions, or with plans.
+        plans: which of them.
 
     Raises:
         ValueError: if it is no environment, has other spaces than MixRL's, or does not autoreset in the same step: one-step
@@ -237,12 +241,29 @@ def as_vector_env(envs: AnyEnv) -> Envs:
         raise ValueError("the vector environment must use AutoresetMode.SAME_STEP, since every episode is one step")
     offered, masks = envs.single_observation_space, envs.single_action_space
     rows = offered.shape[:1] if isinstance(offered, Box) and len(offered.shape) == 2 else None
-    if not isinstance(masks, MultiBinary) or masks.shape != rows:
+    if plans and not isinstance(masks, MultiDiscrete):
+        raise ValueError(f"this agent chooses whole plans: make the environment with action='plan'; got {masks}")
+    if not plans and (not isinstance(masks, MultiBinary) or masks.shape != rows):
         raise ValueError(
             f"agents need observations Box(B, row size) and actions MultiBinary(B), as MixRL environments have them; "
             f"got {offered} and {masks}"
         )
     return envs
+
+
+def problem_of(envs: AnyEnv) -> MixingProblem:
+    """The problem behind MixRL environments, for agents that look at more than observations.
+
+    Raises:
+        ValueError: for other environments, and vectors of single ones.
+    """
+    problem = getattr(getattr(envs, "unwrapped", None), "problem", None)
+    if not isinstance(problem, MixingProblem):
+        raise ValueError(
+            "this agent needs a MixRL environment or mixrl_env.MixRLVectorEnv (vectorization_mode='vector_entry_point'), "
+            f"got {envs}"
+        )
+    return problem
 
 
 def _itself(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:

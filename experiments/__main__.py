@@ -32,7 +32,7 @@ ResultsFolder = Annotated[Path, tyro.conf.Positional]
 
 
 def reproduce(
-    preset: Literal["default", "mask_regression", "paper", "smoke"] = "default",
+    preset: Literal["default", "mask_regression", "plan_search", "paper", "smoke"] = "default",
     dataset: str = "no2",
     splits: tuple[int, ...] = (0,),
     raw_labels: bool = False,
@@ -44,8 +44,8 @@ def reproduce(
     Finished methods are stored at once and are not computed again; Ctrl-C loses only the method at work.
 
     Args:
-        preset: default (REINFORCE) and mask_regression (ours) take minutes, paper hours (Algorithm 1 as printed), smoke seconds
-            (to see that it runs).
+        preset: default (REINFORCE), mask_regression and plan_search (ours) take minutes, paper hours (Algorithm 1 as
+            printed), smoke seconds (to see that it runs).
         dataset: name of the dataset: the paper's no2, synthetic and product, or another of docs/datasets.md.
         splits: seeds of the random splits into training, validation and test rows.
         raw_labels: train on labels as they are; otherwise they are standardised inside the training.

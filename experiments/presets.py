@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import PositiveInt, TypeAdapter, ValidationError
 
 from experiments.own_table import OwnTable
-from mixrl import MaskRegressionConfig, ReinforceVariantConfig
+from mixrl import MaskRegressionConfig, PlanSearchConfig, ReinforceVariantConfig
 from mixrl_env import ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.neighbors import DEFAULT_OPTIONS, check_options
 from mixrl_env.observation import DEFAULT_PARTS
@@ -21,15 +21,16 @@ from mixrl_env.registration import PAPER_SETTINGS
 from mixrl_env.regressor import Schedule
 
 EnvId = Literal["MixRL-v0", "MixRL-NO2-v0", "MixRL-Synthetic-v0", "MixRL-Product-v0"]
-AgentName = Literal["reinforce", "mask_regression", "none"]
+AgentName = Literal["reinforce", "mask_regression", "plan_search", "none"]
 PlanKind = Literal["most_probable", "sampled"]
-_AGENT_SETTINGS = ("reinforce", "mask_regression")
+_AGENT_SETTINGS = ("reinforce", "mask_regression", "plan_search")
 _ENV_IDS: dict[str, Any] = {settings["data"]: env_id for env_id, settings in PAPER_SETTINGS.items()}
 
 SMALL_REGRESSOR = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=5000)
 """For named tables that are not the paper's: fast enough to be trained to the end."""
 MASK_REGRESSION = "MixRL (mask regression)"
 """What the tables call the MixRL of the preset mask_regression; "MixRL" is the agent of the paper, REINFORCE."""
+PLAN_SEARCH = "MixRL (plan search)"
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ class Settings:
         standardize_labels: whether f_phi is trained on standardised labels; see `mixrl_env.ProblemConfig`.
         num_envs: m, masks an update.
         trainings: inner trainings that the agent may spend; REINFORCE may converge before (`ReinforceVariantConfig.patience`).
-        agent: "reinforce", or "mask_regression", ours; "none" gives every row and option the same probability.
+        agent: "reinforce", or "mask_regression" or "plan_search", ours; "none" gives every row and option the same probability.
         reinforce: settings of Algorithm 1.
         mask_regression: settings of the regression on masks.
+        plan_search: settings of the plan search.
         plan: "most_probable" options of every row, as in the paper; "sampled" draws one plan from the policy for each final
             regressor.
         thresholds: how many thresholds T to try between everything and nothing.
@@ -84,6 +86,7 @@ class Settings:
     agent: AgentName = "reinforce"
     reinforce: ReinforceVariantConfig = field(default_factory=ReinforceVariantConfig)
     mask_regression: MaskRegressionConfig = field(default_factory=MaskRegressionConfig)
+    plan_search: PlanSearchConfig = field(default_factory=PlanSearchConfig)
     plan: PlanKind = "most_probable"
     thresholds: PositiveInt = 10
     rule: Rule = "lowest"
@@ -225,6 +228,8 @@ PRESETS: dict[str, Settings] = {
         tuning_repeats=4,
         knn_repeats=6,
     ),
+    # Ours: whole plans by evolution of a small policy on features of rows and options.
+    "plan_search": Settings(mixrl_name=PLAN_SEARCH, num_envs=16, trainings=400, agent="plan_search"),
     # Algorithm 1 as printed: one mask a step, moving average, every reward trained from scratch to the early stop. The paper
     # does not print its iterations; its 185 minutes at about two seconds a training are 5000. "Until convergence" is a thousand
     # updates without a new highest moving average of the reward. Global kNN is tuned by Bayesian optimisation.

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Box, MultiBinary
+from gymnasium.spaces import Box, MultiBinary, MultiDiscrete
 from gymnasium.utils import seeding
 from torch import Tensor
 
@@ -40,10 +40,12 @@ def make_problem(data: RegressionData | str, split_seed: int = 0, **settings: An
     return MixingProblem(load_dataset(data, split_seed) if isinstance(data, str) else data, config)
 
 
-def spaces_of(problem: MixingProblem) -> tuple[Box, MultiBinary]:
+def spaces_of(problem: MixingProblem) -> tuple[Box, MultiBinary | MultiDiscrete]:
     """Observation and action space of one environment on a problem."""
-    low, high = (np.tile(bound, (problem.num_rows, 1)) for bound in problem.observation_bounds())
-    return Box(low, high, dtype=np.float32), MultiBinary(problem.num_rows)
+    plan = problem.config.action == "plan"
+    rows = problem.num_rows * (len(problem.options) if plan else 1)
+    low, high = (np.tile(bound, (rows, 1)) for bound in problem.observation_bounds())
+    return Box(low, high, dtype=np.float32), MultiDiscrete(problem.action_sizes) if plan else MultiBinary(rows)
 
 
 def environment_rng(seed: int) -> np.random.Generator:
@@ -104,6 +106,8 @@ class MixRLEnv(gym.Env[Observation, Action]):
 
     ## Action Space
     `MultiBinary(B)`: 1 selects a row of the batch for mixing. The empty mask is legal and trains on the batch alone.
+    With `action="plan"` (ours) `MultiDiscrete` of shape (B * spaces,): for each row and space 0 for nothing, or c for the
+    c-th option of that space; the observation then holds each row with every option, (B * |N|, d + e + |N|).
 
     ## Observation Space
     `Box` of shape (B, d + e + |N|), float32: for each row of the batch its standardised features, its standardised labels,
@@ -132,8 +136,9 @@ class MixRLEnv(gym.Env[Observation, Action]):
     - `split_seed`: which random split of a named dataset.
     - `render_mode`: None, or "ansi" for a line on the last step.
     - `horizon`: steps of an episode; above 1 is ours, see "Episode End".
-    - every field of `ProblemConfig`, such as `options`, `lam`, `reward_scale`, `regressor`, `standardize_labels`, `schedule`,
-      `pretrained`, `step_budget`. `schedule="constant"` is the paper's reward: from scratch to the early stop.
+    - every field of `ProblemConfig`, such as `options`, `observe`, `action`, `lam`, `reward_scale`, `regressor`,
+      `standardize_labels`, `schedule`, `pretrained`, `step_budget`. `schedule="constant"` is the paper's reward: from scratch
+      to the early stop.
 
     The same seed and the same masks give the same rewards and infos; global random generators are neither used nor touched.
     Copies, pickled or deep-copied, go on as the original does. Nothing is held that `close` must release: it may be called at
@@ -171,7 +176,7 @@ class MixRLEnv(gym.Env[Observation, Action]):
             self._np_random = environment_rng(seed)
         self._start, self._steps_done = None, 0
         self._batch = self.problem.sample_batch(self.np_random)
-        return self.problem.observe(self._batch), {}
+        return self.problem.offer(self._batch), {}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Train on the batch and the mixed rows of the selected ones, then offer the next batch or end the episode.
@@ -186,17 +191,17 @@ class MixRLEnv(gym.Env[Observation, Action]):
         if self._batch is None:
             length = "one step" if self.horizon == 1 else f"{self.horizon} steps"
             raise ResetNeeded(f"call reset() before step(): an episode ends after {length}")
-        mask = self.problem.check_mask(action)
+        selected = self.problem.select(self._batch, action)
         batch, self._batch = self._batch, None
         rngs = [training_rng(self.np_random)]
-        outcomes, fitted = self.problem.evaluate([batch], [mask], rngs, [self._start])
+        outcomes, fitted = self.problem.evaluate_selected([batch], [selected], rngs, [self._start])
         self._last = outcomes[0]
         self._steps_done += 1
         terminated = self._steps_done == self.horizon
         if not terminated:
             batch = self._batch = self.problem.sample_batch(self.np_random)
             self._start = next_starts([self._start], outcomes, fitted)[0]
-        return self.problem.observe(batch), self.problem.reward(self._last), terminated, False, self._last.info()
+        return self.problem.offer(batch), self.problem.reward(self._last), terminated, False, self._last.info()
 
     def render(self) -> str | None:
         """A line on the last step in render mode "ansi", else None."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -10,7 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from mixrl_env.data import FloatArray, IntArray
+from mixrl_env.data import FloatArray
+from mixrl_env.mixing import with_mixed_rows
 from mixrl_env.neighbors import NeighborOption
 from mixrl_env.problem import MixingProblem
 from mixrl_env.regressor import TrainingSet
@@ -111,20 +111,6 @@ def apply_plan(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Genera
     rows = plan["row"].to_numpy(dtype=np.int64)
     x_mixed, y_mixed = problem.mix(rows, np.array(chosen, dtype=np.int64), rng)
     return with_mixed_rows(problem.x_train, problem.data.y_train, x_mixed, y_mixed)
-
-
-def with_mixed_rows(x: FloatArray, y: FloatArray, x_mixed: FloatArray, y_mixed: FloatArray) -> TrainingSet:
-    """Features and labels of the rows, followed by the mixed rows without repetitions."""
-    first = _first_of_equal(np.concatenate([x_mixed, y_mixed], axis=1))
-    return np.concatenate([x, x_mixed[first]]), np.concatenate([y, y_mixed[first]])
-
-
-def _first_of_equal(rows: FloatArray) -> IntArray:
-    """Indices of the first of equal rows, in order."""
-    first: dict[bytes, int] = {}  # sorting rows of hundreds of columns, as np.unique does, takes five times as long
-    for index, row in enumerate(rows + 0.0):  # -0.0 becomes 0.0, which it equals
-        first.setdefault(hashlib.blake2b(row.tobytes(), digest_size=16).digest(), index)
-    return np.fromiter(first.values(), dtype=np.int64, count=len(first))
 
 
 def candidate_plans(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from numbers import Real
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,15 @@ from torch import Tensor
 
 from mixrl_env.checks import check_seed, check_types
 from mixrl_env.data import FloatArray, IntArray, LabelScale, RegressionData
-from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix
+from mixrl_env.features import FEATURES, row_features
+from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix, with_mixed_rows
 from mixrl_env.neighbors import DEFAULT_OPTIONS, NeighborOption, NeighborTable
 from mixrl_env.observation import DEFAULT_PARTS, Observation, RowObserver, check_parts
 from mixrl_env.regressor import FittedRegressors, RegressorConfig, Schedule, TrainingSet, fit_regressors
 from mixrl_env.streams import stream
 
+Action = Literal["mask", "plan"]
+"""What an action is; see `ProblemConfig.action`."""
 DIVERGED_FACTOR = 10.0
 """A diverged training is charged this multiple of the loss of predicting zero everywhere."""
 FEWEST_STEPS, MOST_STEPS = 100, 1000
@@ -34,8 +37,11 @@ class ProblemConfig:
 
     Attributes:
         options: the list N of (space, k).
-        observe: the parts of an observation row: "x", "y" and "option" as in the paper, and "distances", ours; see
-            `mixrl_env.observation.RowObserver`.
+        observe: the parts of an observation row: "x", "y" and "option" as in the paper, and "distances" and "features", ours;
+            see `mixrl_env.observation.RowObserver`.
+        action: "mask", as in the paper: each row of the batch has one random option, and an action selects rows. "plan", ours:
+            each row is offered with every option, and an action chooses at most one option a row and space, so that what is
+            rewarded is what is used in the end.
         lam: mix ratio lambda: a number in [0, 1], ("beta", alpha), or an array (n_train, n_train) with one for every pair.
         batch_rows: B, training rows in a batch; None is the whole training set, as in the paper.
         reward_scale: C; the reward is -C times the validation loss.
@@ -58,6 +64,7 @@ class ProblemConfig:
 
     options: tuple[NeighborOption, ...] = DEFAULT_OPTIONS
     observe: tuple[str, ...] = DEFAULT_PARTS
+    action: Action = "mask"
     lam: MixRatio = 0.5
     batch_rows: int | None = None
     reward_scale: float = 1.0
@@ -79,6 +86,8 @@ class ProblemConfig:
             raise ValueError(f"regressor must be a RegressorConfig or a mapping of its fields, got {self.regressor!r}")
         check_types(self)
         check_seed(self.pretrain_seed, "pretrain_seed")
+        if self.action not in get_args(Action):
+            raise ValueError(f"action must be 'mask' or 'plan', got {self.action!r}")
         if self.schedule not in get_args(Schedule):
             raise ValueError(f"schedule must be 'annealed' or 'constant', got {self.schedule!r}")
         start = self.pretrained
@@ -134,7 +143,7 @@ class Outcome:
 
     Attributes:
         val_loss: mean squared error on the validation rows, label units squared; finite even when training diverged.
-        num_selected: rows that the mask selected.
+        num_selected: rows that the mask selected, or options that the plan chose.
         num_mixed: mixed rows that were added to the batch.
         train_steps: optimiser steps of the inner training.
         diverged: True if the loss was not finite or beyond `MixingProblem.diverged_loss`, which then stands in its place.
@@ -195,6 +204,10 @@ class MixingProblem:
         y_standard = data.standardize_y(data.y_train)
         self.neighbors = NeighborTable(self.x_train, y_standard, config.options)
         self._observer = RowObserver(config.observe, self.x_train, y_standard, self.neighbors)
+        self._of_space = [
+            np.array([index for index, option in enumerate(self.options) if option.space == space])
+            for space in dict.fromkeys(option.space for option in self.options)
+        ]
         with np.errstate(over="ignore"):
             zero_loss = float(np.mean(np.square(data.y_train))) or 1.0
         self.diverged_loss = min(DIVERGED_FACTOR * zero_loss, _LARGEST_LOSS)
@@ -241,6 +254,15 @@ class MixingProblem:
             steps = int(np.clip(self.pretraining.kept_steps[0] // 2, FEWEST_STEPS, MOST_STEPS))
         return replace(self.config.regressor, schedule=schedule, max_steps=steps, patience=None)
 
+    @cached_property
+    def features(self) -> Observation:
+        """Features of every row and option, shape (n_train, |N|, features); computed when they are first asked for.
+
+        See `mixrl_env.features`.
+        """
+        train, val = (self.x_train, self.data.y_train), (self.x_val, self.data.y_val)
+        return row_features(train, val, self.neighbors, self.config.lam, self.data.label_scale, self.config.regressor.device)
+
     def _pretrain(self, regressor: RegressorConfig) -> FittedRegressors:
         """The same initial weights and minibatches at every call."""
         return self.fit([(self.x_train, self.data.y_train)], [stream(self.config.pretrain_seed, "pre-training")], regressor)
@@ -253,16 +275,60 @@ class MixingProblem:
 
     def observe(self, batch: Batch) -> Observation:
         """The rows (x, y, k) of a batch, or what `ProblemConfig.observe` says; shape (B, d + e + |N|)."""
-        return self._observer.observe(batch.rows, batch.options)
+        rows = self._observer.observe(batch.rows, batch.options)
+        if "features" not in self.config.observe:
+            return rows
+        return np.concatenate([rows, self.features[batch.rows, batch.options]], axis=1)
+
+    def offer(self, batch: Batch) -> Observation:
+        """What an agent sees of a batch: its rows with their options, or each row with every option if actions are plans.
+
+        Shape (B, d + e + |N|), or (B * |N|, d + e + |N|), the options of a row one after the other.
+        """
+        if self.config.action == "mask":
+            return self.observe(batch)
+        size = len(self.options)
+        return self.observe(Batch(np.repeat(batch.rows, size), np.tile(np.arange(size), len(batch.rows))))
+
+    @property
+    def action_sizes(self) -> IntArray:
+        """Choices of a plan: one more than the options of a space, row by row and space by space, shape (B * spaces,)."""
+        return np.tile([len(own) + 1 for own in self._of_space], self.num_rows)
 
     def observation_bounds(self) -> tuple[Observation, Observation]:
         """Lowest and highest value of every column of an observation row, shapes (d + e + |N|,)."""
-        return self._observer.low, self._observer.high
+        shares = np.ones(len(FEATURES) if "features" in self.config.observe else 0, dtype=np.float32)
+        return np.concatenate([self._observer.low, 0 * shares]), np.concatenate([self._observer.high, shares])
 
     def every_row_and_option(self) -> Batch:
         """All n_train x |N| combinations, row by row: what probabilities are asked for once h is trained."""
         n_train, size = len(self.x_train), len(self.options)
         return Batch(np.repeat(np.arange(n_train), size), np.tile(np.arange(size), n_train))
+
+    def select(self, batch: Batch, action: npt.ArrayLike) -> Batch:
+        """The rows and options that an action mixes; see `ProblemConfig.action`.
+
+        Args:
+            batch: that is offered.
+            action: a mask (B,) of 0 and 1; or a plan (B * spaces,): for each row and space 0 for nothing, or c for the c-th
+                option of the space.
+
+        Raises:
+            ValueError: for an action of another shape, or with other values.
+        """
+        if self.config.action == "mask":
+            mask = self.check_mask(action)
+            return Batch(batch.rows[mask], batch.options[mask])
+        plan = np.asarray(action)
+        if plan.shape != self.action_sizes.shape or not ((plan >= 0) & (plan < self.action_sizes)).all():
+            raise ValueError(
+                f"the action must be a plan of shape {self.action_sizes.shape}, 0 or the number of an option of the space for "
+                f"each row; got shape {plan.shape}"
+            )
+        chosen = plan.reshape(self.num_rows, -1).astype(np.int64)
+        row, space = np.nonzero(chosen)
+        options = [self._of_space[s][chosen[r, s] - 1] for r, s in zip(row, space, strict=True)]
+        return Batch(batch.rows[row], np.array(options, dtype=np.int64))
 
     def check_mask(self, mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         """An action as a boolean mask of shape (B,).
@@ -314,34 +380,6 @@ class MixingProblem:
         config = self.config.regressor if regressor is None else regressor
         return fit_regressors(train_sets, self.x_val, self.data.y_val, config, rngs, initial, self.labels)
 
-    def train(
-        self,
-        batches: Sequence[Batch],
-        masks: Sequence[npt.NDArray[np.bool_]],
-        rngs: Sequence[np.random.Generator],
-        initial: Sequence[list[Tensor] | None] | None = None,
-    ) -> tuple[FittedRegressors, list[int]]:
-        """Train f_phi on D^b with Mix(D^m, D, N) for each of M batches and masks, all M as one batched computation.
-
-        Args:
-            batches: M batches D^b.
-            masks: M boolean masks of shape (B,): the selected rows D^m.
-            rngs: M generators, for lambda, initial weights and minibatches.
-            initial: M lists as from `initial_weights`, to start from; None starts from scratch or the pre-trained weights.
-
-        Returns:
-            The M regressors, and how many mixed rows each was trained on.
-        """
-        y_train = self.data.y_train
-        train_sets, num_mixed = [], []
-        for batch, mask, rng in zip(batches, masks, rngs, strict=True):
-            x_mixed, y_mixed = self.mix(batch.rows[mask], batch.options[mask], rng)
-            x = np.concatenate([self.x_train[batch.rows], x_mixed])
-            train_sets.append((x, np.concatenate([y_train[batch.rows], y_mixed])))
-            num_mixed.append(len(x_mixed))
-        starts = [self.pretrained_weights if given is None else given for given in initial or [None] * len(masks)]
-        return self.fit(train_sets, rngs, self.reward_regressor, starts), num_mixed
-
     def evaluate(
         self,
         batches: Sequence[Batch],
@@ -349,17 +387,47 @@ class MixingProblem:
         rngs: Sequence[np.random.Generator],
         initial: Sequence[list[Tensor] | None] | None = None,
     ) -> tuple[list[Outcome], FittedRegressors]:
-        """What `train` comes to on the validation rows, one outcome a mask, and its regressors; arguments as there."""
-        fitted, num_mixed = self.train(batches, masks, rngs, initial)
+        """`evaluate_selected` for boolean masks of shape (B,)."""
+        selected = [Batch(batch.rows[mask], batch.options[mask]) for batch, mask in zip(batches, masks, strict=True)]
+        return self.evaluate_selected(batches, selected, rngs, initial)
+
+    def evaluate_selected(
+        self,
+        batches: Sequence[Batch],
+        selected: Sequence[Batch],
+        rngs: Sequence[np.random.Generator],
+        initial: Sequence[list[Tensor] | None] | None = None,
+    ) -> tuple[list[Outcome], FittedRegressors]:
+        """Train f_phi on D^b with Mix(D^m, D, N) for each of M batches and selections, all M as one batched computation.
+
+        Args:
+            batches: M batches D^b.
+            selected: M selections D^m, as from `select`; mixed rows that a plan makes twice are dropped, as `apply_plan` does.
+            rngs: M generators, for lambda, initial weights and minibatches.
+            initial: M lists as from `initial_weights`, to start from; None starts from scratch or the pre-trained weights.
+
+        Returns:
+            One outcome a selection, and the M regressors.
+        """
+        y_train, train_sets = self.data.y_train, []
+        for batch, own, rng in zip(batches, selected, rngs, strict=True):
+            x, y = self.x_train[batch.rows], y_train[batch.rows]
+            x_mixed, y_mixed = self.mix(own.rows, own.options, rng)
+            if self.config.action == "plan":
+                train_sets.append(with_mixed_rows(x, y, x_mixed, y_mixed))
+            else:
+                train_sets.append((np.concatenate([x, x_mixed]), np.concatenate([y, y_mixed])))
+        starts = [self.pretrained_weights if given is None else given for given in initial or [None] * len(selected)]
+        fitted = self.fit(train_sets, rngs, self.reward_regressor, starts)
         outcomes = []
-        for m, mask in enumerate(masks):
+        for m, (own, (x, _)) in enumerate(zip(selected, train_sets, strict=True)):
             loss = float(fitted.val_loss[m])
             diverged = bool(fitted.diverged[m]) or not loss <= self.diverged_loss
             outcomes.append(
                 Outcome(
                     val_loss=self.diverged_loss if diverged else loss,
-                    num_selected=int(mask.sum()),
-                    num_mixed=num_mixed[m],
+                    num_selected=len(own.rows),
+                    num_mixed=len(x) - len(batches[m].rows),
                     train_steps=int(fitted.train_steps[m]),
                     diverged=diverged,
                 )

@@ -115,9 +115,9 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         count = len(actions) if isinstance(actions, Sequence | np.ndarray) and np.ndim(actions) else 0
         if count != self.num_envs:
             raise ValueError(f"got {count} masks for {self.num_envs} sub-environments")
-        masks = [self.problem.check_mask(action) for action in actions]
+        selected = [self.problem.select(batch, action) for batch, action in zip(self._batches, actions, strict=True)]
         batches, rngs = self._batches, [training_rng(rng) for rng in self._rngs]
-        outcomes, fitted = self.problem.evaluate(batches, masks, rngs, self._starts)
+        outcomes, fitted = self.problem.evaluate_selected(batches, selected, rngs, self._starts)
         self._last = list(outcomes)
         rewards = np.array([self.problem.reward(outcome) for outcome in outcomes])
         self._steps_done += 1
@@ -126,7 +126,7 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
         for m, (batch, outcome) in enumerate(zip(batches, outcomes, strict=True)):
             info = outcome.info()
             if terminated[m]:
-                info = {"final_obs": self.problem.observe(batch), "final_info": info}
+                info = {"final_obs": self.problem.offer(batch), "final_info": info}
             infos = self._add_info(infos, info, m)
         if terminated.all():
             observations = self._new_episodes()
@@ -164,4 +164,4 @@ class MixRLVectorEnv(VectorEnv[Observation, npt.NDArray[np.int8], npt.NDArray[An
 
     def _new_batches(self) -> Observation:
         self._batches = [self.problem.sample_batch(rng) for rng in self._rngs]
-        return np.stack([self.problem.observe(batch) for batch in self._batches])
+        return np.stack([self.problem.offer(batch) for batch in self._batches])

@@ -67,6 +67,21 @@ TRUTH: dict[str, tuple[Labels, int, dict[str, tuple[Labels, float]]]] = {
         1,
         {"left of the gap": (lambda x: x[:, 0] < 0, 0.05), "right of the gap": (lambda x: x[:, 0] >= 0, 0.05)},
     ),
+    "growing_noise": (
+        lambda x: x[:, 0] / 2 + x[:, 1] - x[:, 2] + x[:, 3] / 2,
+        4,
+        {"loud half": (lambda x: x[:, 0] > 0, -2.0), "quiet half": (lambda x: x[:, 0] <= 0, 0.05)},
+    ),
+    "regimes": (
+        lambda x: np.array([one[1] + one[2] if one[0] < 0 else one[1] - one[2] for one in x]),
+        5,
+        {"quiet plane": (lambda x: x[:, 0] < 0, 0.1), "loud plane": (lambda x: x[:, 0] >= 0, 1.5)},
+    ),
+    "bad_batch": (
+        lambda x: 4 * (x[:, 10] - x[:, 39]),
+        40,
+        {"bad batch": (lambda x: x[:, 39] == 1, 2.0), "the rest": (lambda x: x[:, 39] == 0, 0.05)},
+    ),
 }
 
 
@@ -93,7 +108,10 @@ def test_known_labels_and_noise(name: str) -> None:
         for inside, noise in groups.values():
             of_group = off[inside(x)]
             assert len(of_group) > 20
-            assert np.array_equal(KNOWN[name].noise(x[inside(x)]), np.full(len(of_group), noise))
+            if noise < 0:  # grows with the square of the first feature
+                of_group, noise = of_group / (0.05 - noise * x[inside(x), 0] ** 2), 1.0
+            else:
+                assert np.array_equal(KNOWN[name].noise(x[inside(x)]), np.full(len(of_group), noise))
             error = noise / len(of_group) ** 0.5
             assert abs(of_group.mean()) < 4 * error
             assert abs(of_group.std() - noise) < 4 * error / 2**0.5

@@ -14,8 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mixrl_env import FittedRegressors, ProblemConfig, RegressionData, fit_regressors
 from mixrl_env.data import FloatArray, IntArray
-from mixrl_env.mixing import mix
-from mixrl_env.plans import with_mixed_rows
+from mixrl_env.mixing import mix, with_mixed_rows
 from mixrl_env.regressor import TrainingSet
 from mixrl_env.streams import stream
 

@@ -12,7 +12,9 @@ from experiments.methods import (
     mixrl,
     mixrl_ada_mixup,
     no_augmentation,
+    oracle,
     original_mixup,
+    plan_search,
 )
 from experiments.methods.base import Augmented, Choice, Trial
 
@@ -29,11 +31,12 @@ PEERS: dict[str, Callable[[Trial], Augmented]] = {
     "C-Mixup": c_mixup.augment,
     "Local Mixup": local_mixup.augment,
     "Anchor Data Augmentation": ada.augment,
+    "Best single option": plan_search.augment_single,
 }
 """Further baselines, for the studies that name them."""
 
-REFERENCES = BASELINES | PEERS | {"Plan that knows the corner": known_corner.augment}
-"""Every method but MixRL; the last is a yardstick that knows the truth of one table."""
+REFERENCES = BASELINES | PEERS | {"Plan that knows the corner": known_corner.augment, "Oracle by kind of row": oracle.augment}
+"""Every method but MixRL; the last two are yardsticks that know the truth of a table."""
 
 
 def method_of(name: str) -> Callable[[Trial], Augmented]:

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 
+from experiments.methods import plan_search
 from experiments.methods.base import Augmented, Choice, Trial
 from experiments.presets import Settings
 from mixrl import MaskRegression, ReinforceVariant
@@ -37,6 +38,8 @@ def augment(trial: Trial) -> Augmented:
     validation rows), and plan (row, space, k and probability of every plan that was kept; where plans are sampled, that of the
     first final regressor). REINFORCE also leaves its network.
     """
+    if trial.settings.agent == "plan_search":
+        return plan_search.augment(trial)
     problem, settings = trial.problem, trial.settings
     learned = learn(trial)
     candidates = candidates_of(trial, learned.probabilities)

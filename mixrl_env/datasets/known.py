@@ -52,6 +52,16 @@ def _with_gap(rng: np.random.Generator, n: int, training: bool) -> FloatArray:
     return np.sign(x) * (0.4 + 0.6 * abs(x)) if training else x  # no training row within 0.4 of 0
 
 
+def _spectra(rng: np.random.Generator, n: int, training: bool) -> FloatArray:
+    """Two peaks of random heights over a baseline, 1 for a third of the rows; the last channel is the baseline alone."""
+    channel = np.arange(40)
+    peaks = np.exp(-np.square((channel - np.array([[10], [24]])) / 5))
+    baseline = np.where(rng.random(n) < 1 / 3, 1.0, 0.0)[:, None]
+    x: FloatArray = rng.uniform(0, 1, (n, 2)) @ peaks + baseline + rng.normal(0, 0.01, (n, 40))
+    x[:, 39] = baseline[:, 0]
+    return x
+
+
 KNOWN: dict[str, KnownTable] = {
     # Linear left of 0, a sine right of it.
     "half_wiggly": KnownTable(
@@ -68,6 +78,30 @@ KNOWN: dict[str, KnownTable] = {
         noise=lambda x: np.where((x[:, 0] > 0) & (x[:, 1] > 0), 1.0, 0.1),
         groups=("noisy corner", "the rest"),
         in_first=lambda x: (x[:, 0] > 0) & (x[:, 1] > 0),
+    ),
+    # A plane in four dimensions whose noise grows with the first feature, from 0.05 to 2.
+    "growing_noise": KnownTable(
+        draw=_uniform(4),
+        label=lambda x: x @ np.array([0.5, 1.0, -1.0, 0.5]),
+        noise=lambda x: 0.05 + 2 * np.square(np.maximum(x[:, 0], 0)),
+        groups=("loud half", "quiet half"),
+        in_first=lambda x: x[:, 0] > 0,
+    ),
+    # Two regimes in five dimensions: a plane left of 0, another one with fifteen times the noise right of it.
+    "regimes": KnownTable(
+        draw=_uniform(5),
+        label=lambda x: x[:, 1] + np.where(x[:, 0] < 0, x[:, 2], -x[:, 2]),
+        noise=lambda x: np.where(x[:, 0] < 0, 0.1, 1.5),
+        groups=("quiet plane", "loud plane"),
+        in_first=lambda x: x[:, 0] < 0,
+    ),
+    # Spectra of 40 channels of two quantities; a third of the rows are from a bad batch: a raised baseline and wild labels.
+    "bad_batch": KnownTable(
+        draw=_spectra,
+        label=lambda x: 4 * (x[:, 10] - x[:, 39]),
+        noise=lambda x: np.where(x[:, 39] > 0.5, 2.0, 0.05),
+        groups=("bad batch", "the rest"),
+        in_first=lambda x: x[:, 39] > 0.5,
     ),
     # A parabola without training rows around its vertex: equal labels lie on either side of the gap.
     "gap": KnownTable(

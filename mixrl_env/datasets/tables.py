@@ -100,6 +100,10 @@ SOURCES: dict[str, Source] = {
     "olive": Source(
         "dslabs", "olive", ("linoleic",), ("palmitic", "palmitoleic", "stearic", "linolenic", "arachidic", "eicosenoic")
     ),
+    "biomass": Source("modeldata", "biomass", ("HHV",), ("carbon", "hydrogen", "oxygen", "nitrogen", "sulfur")),
+    "cpus": Source("MASS", "cpus", ("perf",), ("syct", "mmin", "mmax", "cach", "chmin", "chmax")),
+    "mcycle": Source("MASS", "mcycle", ("accel",), ("times",)),
+    "ethanol": Source("lattice", "ethanol", ("NOx",), ("C", "E")),
     # Tecator: near-infrared spectra of meat.
     "tecator": Source("modeldata", "meats", ("water", "fat", "protein"), _ABSORBANCES, own_units=True),
     **{

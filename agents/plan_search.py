@@ -1,0 +1,216 @@
+"""Plan search: evolution of a policy with few parameters whose actions are whole plans (ours, not the paper's).
+
+The policy scores every option of a row with a linear function of its features (`mixrl_env.features`), one function for each
+kind of distance; a row takes the option with the highest score in each distance, if that is above 0. CMA-ES searches the
+parameters by the rewards of the plans that they give. It is REINFORCE in parameter space: the update of the mean is a natural
+policy gradient of the expected reward with respect to the distribution of the parameters, and no plan is sampled by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from cmaes import CMA
+from scipy.special import expit
+
+from mixrl.training import (
+    AnyEnv,
+    Envs,
+    FloatArray,
+    Learner,
+    ProgressCallback,
+    Rows,
+    check_rows,
+    env_metrics,
+    problem_of,
+    step_once,
+)
+from mixrl_env import MixingProblem, NeighborOption
+from mixrl_env.checks import check_types
+from mixrl_env.features import FEATURES
+from mixrl_env.streams import stream
+
+_CENTRE, _SPREAD = 1 / 3, 1 / 4  # of features, roughly, so that parameters of order 1 matter
+_SPACE, _LOG_K = FEATURES.index("label_space"), FEATURES.index("log_k")
+_SPACES = {0.0: 0, 1.0: 1, 0.5: 2}  # code of the feature, and which scoring function: data, label, all
+_COLUMNS = [column for column in range(len(FEATURES)) if column != _SPACE]
+NUM_WEIGHTS = len(_COLUMNS) + 2
+"""Parameters of one scoring function: a constant, the features but the space, and the square of log k."""
+_SHARP, _NEVER, _ALWAYS = 1.0, -1.0, 0.5  # of the policy of a single option: how its score falls off around its k
+
+
+@dataclass(frozen=True)
+class PlanSearchConfig:
+    """Settings of `PlanSearch`.
+
+    Attributes:
+        population: plans of a generation, rounded up to whole steps of the vector.
+        sigma: first standard deviation of every parameter.
+        repeats: rewards of each single option that the search may start from.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    population: int = 16
+    sigma: float = 0.5
+    repeats: int = 2
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if self.population < 4 or self.repeats < 1 or not 0 < self.sigma < np.inf:
+            raise ValueError(
+                "population must be at least 4, repeats at least 1 and sigma positive, got "
+                f"{self.population}, {self.repeats}, {self.sigma}"
+            )
+
+
+class PlanSearch(Learner[PlanSearchConfig]):
+    """CMA-ES in the parameters of a linear scoring function, from the best single option for all rows on.
+
+    It needs environments with `observe=("features",)` and `action="plan"`. All plans of a generation are trained with the same
+    random numbers.
+
+    Attributes:
+        theta: parameters of the policy, shape (3, NUM_WEIGHTS): for data distance, label distance and every other row; None
+            before `learn`.
+        singles: mean reward of every single option that was tried, by its name, "no mixing" first.
+    """
+
+    config_type = PlanSearchConfig
+    theta: FloatArray | None = None
+
+    def learn(self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None) -> Self:
+        """Search with at most num_trainings rewards; see `mixrl.training.Agent`.
+
+        Raises:
+            ValueError: if the budget is below the single options and one generation, or the environments are others.
+        """
+        config, problem = self.config, problem_of(envs)
+        m = getattr(envs, "num_envs", 1)
+        singles = single_options(problem)
+        least = config.repeats * len(singles) + config.population
+        envs, rows = self._reset(envs, num_trainings, least, plans=True)
+        if rows.shape[-1] != len(FEATURES):
+            raise ValueError('PlanSearch sees features alone: make the environment with observe=("features",)')
+        self.trainings, budget = 0, num_trainings // m * m
+        scores = np.zeros(len(singles))
+        for repeat in range(config.repeats):
+            rewards, _ = self._rewards(envs, [plan_of(problem, theta, rows) for theta in singles.values()], repeat)
+            scores += rewards / config.repeats
+        self.singles = dict(zip(singles, scores.tolist(), strict=True))
+        theta = [*singles.values()][int(scores.argmax())]
+        used = sorted({_SPACES[float(code)] for code in np.unique(rows[..., _SPACE])})
+        search = CMA(
+            theta[used].ravel(),
+            config.sigma,
+            population_size=config.population,
+            seed=int(stream(self.seed, "plan search").integers(2**31)),
+        )
+        generation = 0
+        while self.trainings + -(-config.population // m) * m <= budget:
+            asked = [search.ask() for _ in range(config.population)]
+            thetas = [_placed(values, used) for values in asked]
+            plans = [plan_of(problem, own, rows) for own in thetas]
+            rewards, metrics = self._rewards(envs, plans, config.repeats + generation)
+            search.tell([(values, -reward) for values, reward in zip(asked, rewards, strict=True)])
+            self.theta = _placed(search.mean, used)
+            generation += 1
+            metrics |= {"search/sigma": float(search._sigma), "search/mixed": float(np.mean([(p > 0).mean() for p in plans]))}
+            if callback is not None:
+                callback(self.trainings, metrics)
+        return self
+
+    def probabilities(self, rows: Rows) -> FloatArray:
+        """The sigmoid of every option's score, above 1/2 where it may be mixed; see `mixrl.training.Agent`.
+
+        Args:
+            rows: features, shape (..., len(FEATURES)).
+
+        Raises:
+            RuntimeError: before `learn`.
+        """
+        if self.theta is None:
+            raise RuntimeError("call learn() before probabilities()")
+        check_rows(rows, len(FEATURES))
+        p: FloatArray = expit(scores_of(self.theta, rows))
+        return p
+
+    def _rewards(self, envs: Envs, plans: Sequence[npt.NDArray[np.int64]], seed: int) -> tuple[FloatArray, dict[str, float]]:
+        """One reward a plan, all with the same random numbers; plans that fill up the last step of the vector are lost."""
+        m, rewards, infos = envs.num_envs, [], []
+        own = int(stream(self.seed, "plan rewards", seed).integers(2**31))
+        for first in range(0, len(plans), m):
+            some = [*plans[first : first + m]]
+            some += [some[-1]] * (m - len(some))
+            envs.reset(seed=[own] * m)  # type: ignore[arg-type]
+            _, reward, info = step_once(envs, np.array(some))
+            self.trainings += m
+            rewards.append(reward)
+            infos.append(env_metrics(info))
+        found = np.concatenate(rewards)[: len(plans)]
+        metrics = {name: float(np.mean([one[name] for one in infos])) for name in infos[0]}
+        return found, metrics | {"reward/mean": float(found.mean()), "reward/std": float(found.std())}
+
+
+def scores_of(theta: FloatArray, rows: Rows) -> FloatArray:
+    """Scores (...,) of options with features (..., len(FEATURES))."""
+    which = np.select([rows[..., _SPACE] == code for code in _SPACES], list(_SPACES.values()))
+    scaled = (rows[..., _COLUMNS].astype(np.float64) - _CENTRE) / _SPREAD
+    square = np.square((rows[..., _LOG_K].astype(np.float64) - _CENTRE) / _SPREAD)
+    inputs = np.concatenate([np.ones((*scaled.shape[:-1], 1)), scaled, square[..., None]], axis=-1)
+    scores: FloatArray = (theta[which] * inputs).sum(axis=-1)
+    return scores
+
+
+def plan_of(problem: MixingProblem, theta: FloatArray, rows: Rows) -> npt.NDArray[np.int64]:
+    """The plan of a policy as an action of the environment, shape (B * spaces,).
+
+    Args:
+        problem: whose options are meant.
+        theta: of the policy.
+        rows: features of each row of the batch with every option, shape (B * |N|, len(FEATURES)); a stack of several batches
+            stands for its first.
+    """
+    scores = scores_of(theta, rows[0] if rows.ndim == 3 else rows).reshape(problem.num_rows, -1)
+    plan = []
+    for space in dict.fromkeys(option.space for option in problem.options):
+        own = scores[:, [option.space == space for option in problem.options]]
+        plan.append(np.where(own.max(axis=1) > 0, own.argmax(axis=1) + 1, 0))
+    return np.stack(plan, axis=1).ravel()
+
+
+def single_options(problem: MixingProblem) -> dict[str, FloatArray]:
+    """Parameters (3, NUM_WEIGHTS) of the policies that take one option for all rows, one k in both distances, or nothing."""
+    n = len(problem.x_train)
+    found = {"no mixing": _single([], n)}
+    for option in problem.options:
+        found[f"{option.space} distance, k = {option.k}" if option.k else "every pair"] = _single([option], n)
+    for option in problem.options:
+        other = NeighborOption("label", option.k)
+        if option.space == "data" and other in problem.options:
+            found[f"k = {option.k}"] = _single([option, other], n)
+    return found
+
+
+def _single(options: Sequence[NeighborOption], n: int) -> FloatArray:
+    """A score of 1/2 at the option's log k that falls with the squared distance to it; -1 in other spaces."""
+    theta = np.zeros((3, NUM_WEIGHTS))
+    theta[:, 0] = _NEVER
+    for space, k in options:
+        at = (np.log(k or n - 1) / np.log(n) - _CENTRE) / _SPREAD
+        own = theta[("data", "label", "all").index(space)]
+        own[0], own[-1] = _ALWAYS - _SHARP * at**2, -_SHARP
+        own[1 + _COLUMNS.index(_LOG_K)] = 2 * _SHARP * at
+    return theta
+
+
+def _placed(values: FloatArray, used: Sequence[int]) -> FloatArray:
+    theta = np.zeros((3, NUM_WEIGHTS))
+    theta[:, 0] = _NEVER
+    theta[used] = values.reshape(len(used), NUM_WEIGHTS)
+    return theta

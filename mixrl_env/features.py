@@ -1,0 +1,144 @@
+"""Features of a row and an option that mean the same on every table (ours, not the paper's).
+
+Small regressors are trained on half of the training rows each; a mixed row is judged by the regressors that have seen neither
+of its parents. With y_hat their mean prediction and s the root mean square of the rows' own out-of-fold residuals, target by
+target, an option (space, k) of a row i with neighbours j, mixed rows (x_ij, y_ij), has
+
+    label_error      mean over j of |y_ij - y_hat(x_ij)| / s
+    disagreement     mean over j of the regressors' standard deviation at x_ij, / s
+    bend             mean over j of |y_hat(x_ij) - lambda y_hat(x_i) - (1 - lambda) y_hat(x_j)| / s
+    neighbor_error   mean over j of |y_j - y_hat(x_j)| / s
+    residual         |y_i - y_hat(x_i)| / s
+    data_distance    mean over j of |x_i - x_j| / sqrt(d), standardised features
+    label_distance   mean over j of |y_i - y_j| / sqrt(e), standardised labels
+    sparsity         distance to the nearest other row, divided by the median over all rows
+    log_k            log k / log n
+    label_space      0 for data distance, 1 for label distance, 1/2 for every other row
+
+The first eight, u >= 0, are squashed to u / (1 + u), so that all lie in [0, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.neighbors import NearestNeighbors
+
+from mixrl_env.data import FloatArray, IntArray, LabelScale
+from mixrl_env.mixing import MixRatio, draw_lam, mix
+from mixrl_env.neighbors import NeighborTable
+from mixrl_env.regressor import RegressorConfig, TrainingSet, fit_regressors
+from mixrl_env.streams import stream
+
+FEATURES = (
+    "label_error",
+    "disagreement",
+    "bend",
+    "neighbor_error",
+    "residual",
+    "data_distance",
+    "label_distance",
+    "sparsity",
+    "log_k",
+    "label_space",
+)
+"""Names of the columns, in order; all lie in [0, 1]."""
+_REGRESSORS = 16
+_BLOCK = 4096  # mixed rows that are predicted at once
+_CODES = {"data": 0.0, "all": 0.5, "label": 1.0}
+CROSS_FITTED = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=3000)
+"""The regressors behind the features; they stop early on the validation rows."""
+
+
+def row_features(
+    train: TrainingSet, val: TrainingSet, neighbors: NeighborTable, lam: MixRatio, labels: LabelScale, device: str = "auto"
+) -> npt.NDArray[np.float32]:
+    """Features of every training row with every option.
+
+    Args:
+        train: standardised features (n, d) and labels (n, e) of the training rows.
+        val: those of the validation rows, for the early stop of the regressors.
+        neighbors: of the training rows, with the options.
+        lam: mix ratio; a ratio that is drawn counts as 1/2.
+        labels: scale of the labels.
+        device: where the regressors are trained.
+
+    Returns:
+        Shape (n, |N|, len(FEATURES)), in [0, 1].
+    """
+    x, y = train
+    y = labels.to_standard(y)
+    judge = _Judges((x, y), (val[0], labels.to_standard(val[1])), device)
+    n, options = len(x), neighbors.options
+    nearest = NearestNeighbors(n_neighbors=1).fit(x).kneighbors(return_distance=True)[0][:, 0]
+    found = np.empty((n, len(options), len(FEATURES)))
+    found[..., 4] = judge.residual[:, None]
+    found[..., 7] = (nearest / (np.median(nearest) or 1.0))[:, None]
+    for space in dict.fromkeys(option.space for option in options):
+        own = [index for index, option in enumerate(options) if option.space == space]
+        widest = max(own, key=lambda index: options[index].k)
+        i, j = neighbors.pairs(np.arange(n), np.full(n, widest))
+        count = len(i) // n
+        ratio = draw_lam(0.5 if isinstance(lam, tuple) else lam, i, j, stream(0, "ratios of features"))
+        of_pair = judge.pairs(i, j, ratio) | {
+            "data_distance": np.linalg.norm(x[i] - x[j], axis=1) / x.shape[1] ** 0.5,
+            "label_distance": np.linalg.norm(y[i] - y[j], axis=1) / y.shape[1] ** 0.5,
+        }
+        for name, values in of_pair.items():  # neighbours come nearest first: a smaller k is a prefix
+            means = values.reshape(n, count).cumsum(axis=1) / np.arange(1, count + 1)
+            for index in own:
+                found[:, index, FEATURES.index(name)] = means[:, (options[index].k or count) - 1]
+        for index in own:
+            found[:, index, 8] = np.log(options[index].k or count) / np.log(n)
+            found[:, index, 9] = _CODES[space]
+    found[..., :8] /= 1 + found[..., :8]
+    return found.astype(np.float32)
+
+
+class _Judges:
+    """Regressors that each see a random half of the training rows."""
+
+    def __init__(self, train: TrainingSet, val: TrainingSet, device: str) -> None:
+        self.x, self.y = train
+        n = len(self.x)
+        rng = stream(0, "cross-fitted halves")
+        self.seen = np.zeros((_REGRESSORS, n), dtype=bool)
+        for first, second in zip(self.seen[::2], self.seen[1::2], strict=True):  # a half and its complement
+            first[rng.permutation(n)[: n // 2]] = True
+            second[:] = ~first
+        sets = [(self.x[rows], self.y[rows]) for rows in self.seen]
+        rngs = [stream(0, "cross-fitted regressors", number) for number in range(_REGRESSORS)]
+        config = replace(CROSS_FITTED, device=device)
+        self._fitted = fit_regressors(sets, *val, config, rngs)
+        at_rows = self._fitted.predict(self.x)  # (R, n, e)
+        self.at_rows = _mean(at_rows, ~self.seen)
+        residual = self.y - self.at_rows
+        self.scale = np.sqrt(np.square(residual).mean(axis=0))
+        self.scale[self.scale == 0] = 1.0
+        self.residual = np.abs(residual / self.scale).mean(axis=1)
+
+    def pairs(self, i: IntArray, j: IntArray, lam: FloatArray) -> dict[str, FloatArray]:
+        """The features that need predictions, of mixed rows (p,)."""
+        parts = []
+        for first in range(0, len(i), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            one, other, ratio = i[block], j[block], lam[block]
+            x, y = mix(self.x, self.y, one, other, ratio)
+            unseen = ~self.seen[:, one] & ~self.seen[:, other]
+            unseen = np.where(unseen.any(axis=0), unseen, ~self.seen[:, one])
+            predicted = self._fitted.predict(x)
+            mean = _mean(predicted, unseen)
+            straight = ratio[:, None] * self.at_rows[one] + (1 - ratio[:, None]) * self.at_rows[other]
+            spread = np.sqrt(_mean(np.square(predicted - mean), unseen))
+            parts.append([np.abs(values / self.scale).mean(axis=1) for values in (y - mean, spread, mean - straight)])
+        error, disagreement, bend = (np.concatenate(values) for values in zip(*parts, strict=True))
+        return {"label_error": error, "disagreement": disagreement, "bend": bend, "neighbor_error": self.residual[j]}
+
+
+def _mean(values: FloatArray, which: npt.NDArray[np.bool_]) -> FloatArray:
+    """Mean over the regressors (R, p, e) flagged in (R, p), shape (p, e)."""
+    weight = which / which.sum(axis=0)
+    mean: FloatArray = np.einsum("rp,rpe->pe", weight, values)
+    return mean
