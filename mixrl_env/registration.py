@@ -6,6 +6,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from mixrl_env.datasets.known import KNOWN
+
 _DEEP = {"hidden_sizes": [2048, 1024, 512, 256], "layer_norm": True, "learning_rate": 1e-4, "batch_size": 128}
 
 # Sec. 4 and App. B.1: options, C, and the regressor; what is not named here is the default of ProblemConfig.
@@ -33,10 +35,16 @@ PAPER_SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 
+_SMALL = {"hidden_sizes": [64, 64], "learning_rate": 0.003, "max_steps": 5000}
+KNOWN_SETTINGS: dict[str, dict[str, Any]] = {
+    f"MixRL-{''.join(word.capitalize() for word in name.split('_'))}-v0": {"data": name, "regressor": _SMALL} for name in KNOWN
+}
+"""Ids of the tables whose truth is known (ours), such as MixRL-NoisyCorner-v0."""
+
 
 def register_envs() -> None:
     """Register every id with Gymnasium; calling it again changes nothing."""
-    for env_id, kwargs in {"MixRL-v0": {}, **PAPER_SETTINGS}.items():
+    for env_id, kwargs in {"MixRL-v0": {}, **PAPER_SETTINGS, **KNOWN_SETTINGS}.items():
         if env_id not in gym.registry:
             gym.register(
                 id=env_id,

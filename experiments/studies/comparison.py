@@ -18,7 +18,9 @@ from experiments.own_table import OwnTable, TableSpec
 from experiments.presets import PRESETS, Settings, with_changes
 from experiments.runner.cells import Cell, Computed, Report, slug
 from experiments.runner.store import Results
+from experiments.show.statistics import BASELINE
 from experiments.show.tables import Titled
+from experiments.studies.comparison_across import across_tables, draw_across
 from experiments.studies.comparison_figures import draw_figures
 from experiments.studies.comparison_tables import comparison_tables
 from experiments.study import Seeds, Study, one_of
@@ -109,13 +111,21 @@ class Comparison(Study):
 
     @staticmethod
     def tables(results: Results) -> list[Titled]:
-        """The paper's figures beside ours, paired differences, and whether REINFORCE learned."""
-        return comparison_tables(results)
+        """Log ratios over many tables; the paper's figures beside ours, paired differences, and whether REINFORCE learned."""
+        across = across_tables(results.rows) if _many(results) else []
+        return [*across, *comparison_tables(results)]
 
     @staticmethod
     def draw(results: Results, out: Path) -> list[Path]:
         """Learning curves, chosen options, methods side by side, and settings that were varied."""
-        return draw_figures(results, out / "figures")
+        across = [draw_across(results.rows, out / "figures")] if _many(results) else []
+        return [*across, *draw_figures(results, out / "figures")]
+
+
+def _many(results: Results) -> bool:
+    """Whether there are several tables, with no mixing to compare with."""
+    rows = results.rows
+    return rows["dataset"].nunique() > 1 and BASELINE in set(rows["method"])
 
 
 def compute_method(name: str, settings: Settings, split_seed: int, report: Report) -> Computed:
