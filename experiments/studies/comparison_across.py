@@ -14,7 +14,7 @@ from experiments.show.tables import Titled
 from mixrl_env.streams import stream
 
 SINGLE, ORACLE = "Best single option", "Oracle by kind of row"
-_SMALLEST_GAIN = 0.02  # of the oracle, in log ratio; below it a score says nothing
+_SMALLEST_GAIN = 0.1  # of the oracle, in log ratio; below it there is little to score
 
 
 def across_tables(rows: pd.DataFrame) -> list[Titled]:
@@ -28,9 +28,8 @@ def across_tables(rows: pd.DataFrame) -> list[Titled]:
         title = f"{method} minus each other method, log ratio in percent: mean over tables, and the worst table"
         titled.append((title, _against(against | {BASELINE: logs[method]})))
     if ORACLE in logs:
-        titled.append(
-            ("Normalised score: 0 is the better of no mixing and the best single option, 1 the oracle", _scores(logs))
-        )
+        title = "Normalised score where the oracle gains 10%: 0 is the better of no mixing and one option, 1 the oracle"
+        titled.append((title, _scores(logs)))
     return titled
 
 
@@ -75,13 +74,14 @@ def _scores(logs: pd.DataFrame) -> pd.DataFrame:
         line = {"Table": str(dataset), "Oracle": _percent(own[ORACLE])}
         start = own[SINGLE] if own[SINGLE].mean() < 0 else 0 * own[SINGLE]
         possible = start - own[ORACLE]
+        if possible.mean() < _SMALLEST_GAIN:
+            continue
         for name in [str(name) for name in own if name not in (SINGLE, ORACLE)]:
             gained = start - own[name]
             picks = rng.integers(len(own), size=(2000, len(own)))
             ratios = gained.to_numpy()[picks].mean(axis=1) / possible.to_numpy()[picks].mean(axis=1)
             low, high = np.quantile(ratios, [0.025, 0.975])
-            text = f"{gained.mean() / possible.mean():.2f} [{low:.2f}, {high:.2f}]"
-            line[name] = text if possible.mean() > _SMALLEST_GAIN else ""
+            line[name] = f"{gained.mean() / possible.mean():.2f} [{low:.2f}, {high:.2f}]"
         table.append(line)
     return pd.DataFrame(table)
 
