@@ -31,11 +31,16 @@ PEERS: dict[str, Callable[[Trial], Augmented]] = {
     "C-Mixup": c_mixup.augment,
     "Local Mixup": local_mixup.augment,
     "Anchor Data Augmentation": ada.augment,
-    "Best single option": plan_search.augment_single,
 }
 """Further baselines, for the studies that name them."""
 
-REFERENCES = BASELINES | PEERS | {"Plan that knows the corner": known_corner.augment, "Oracle by kind of row": oracle.augment}
+REFERENCES = {
+    **BASELINES,
+    **PEERS,
+    "Best single option": plan_search.augment_single,
+    "Plan that knows the corner": known_corner.augment,
+    "Oracle by kind of row": oracle.augment,
+}
 """Every method but MixRL; the last two are yardsticks that know the truth of a table."""
 
 
