@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -105,6 +107,43 @@ def read_checkpoint(path: Path) -> State:
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no whole checkpoint: {error}") from error
     return state
+
+
+def members(envs: Any) -> list[Any]:
+    """The environments that hold the state of a vector: itself, or the ones it steps in turn."""
+    inner = envs.unwrapped
+    return [env.unwrapped for env in inner.envs] if isinstance(inner, SyncVectorEnv) else [inner]
+
+
+def state_of(part: Any) -> Any:
+    """The state of a network, an optimiser, a generator, environments, or another object with state_dict().
+
+    Raises:
+        ValueError: for an environment without state_dict().
+    """
+    if isinstance(part, torch.Generator):
+        return part.get_state()
+    if isinstance(part, np.random.Generator):
+        return part.bit_generator.state
+    if not isinstance(getattr(part, "unwrapped", None), gym.Env | VectorEnv):
+        return part.state_dict()
+    for one in members(part):
+        if not hasattr(one, "state_dict"):
+            raise ValueError(f"{one} cannot be saved: it has no state_dict() and load_state_dict(); leave out checkpoints")
+    return [one.state_dict() for one in members(part)]
+
+
+def restore(part: Any, state: Any) -> None:
+    """Put a part back into what `state_of` returned."""
+    if isinstance(part, torch.Generator):
+        part.set_state(state)
+    elif isinstance(part, np.random.Generator):
+        part.bit_generator.state = state
+    elif isinstance(getattr(part, "unwrapped", None), gym.Env | VectorEnv):
+        for one, own in zip(members(part), state, strict=True):
+            one.load_state_dict(own)
+    else:
+        part.load_state_dict(state)
 
 
 def _packed(value: Any, name: str, arrays: dict[str, npt.NDArray[Any]]) -> Any:

@@ -24,6 +24,7 @@ from mixrl.training import (
     Learner,
     ProgressCallback,
     Rows,
+    Run,
     check_rows,
     env_metrics,
     problem_of,
@@ -31,12 +32,12 @@ from mixrl.training import (
 )
 from mixrl_env import MixingProblem, NeighborOption
 from mixrl_env.checks import check_types
-from mixrl_env.features import FEATURES
+from mixrl_env.features import FEATURES, SPACE_CODES
+from mixrl_env.neighbors import SPACES
 from mixrl_env.streams import stream
 
 _CENTRE, _SPREAD = 1 / 3, 1 / 4  # of features, roughly, so that parameters of order 1 matter
 _SPACE, _LOG_K = FEATURES.index("label_space"), FEATURES.index("log_k")
-_SPACES = {0.0: 0, 1.0: 1, 0.5: 2}  # code of the feature, and which scoring function: data, label, all
 _COLUMNS = [column for column in range(len(FEATURES)) if column != _SPACE]
 NUM_WEIGHTS = len(_COLUMNS) + 2
 """Parameters of one scoring function: a constant, the features but the space, and the square of log k."""
@@ -91,38 +92,36 @@ class PlanSearch(Learner[PlanSearchConfig]):
             ValueError: if the budget is below the single options and one generation, or the environments are others.
         """
         config, problem = self.config, problem_of(envs)
-        m = getattr(envs, "num_envs", 1)
-        singles = single_options(problem)
-        least = config.repeats * len(singles) + config.population
-        envs, rows = self._reset(envs, num_trainings, least, plans=True)
+        m, singles = getattr(envs, "num_envs", 1), single_options(problem)
+        at_first = config.repeats * -(-len(singles) // m) * m
+        a_generation = -(-config.population // m) * m
+        envs, (rows, *_) = self._reset(envs, num_trainings, at_first + a_generation, plans=True)
         if rows.shape[-1] != len(FEATURES):
             raise ValueError('PlanSearch sees features alone: make the environment with observe=("features",)')
-        self.trainings, budget = 0, num_trainings // m * m
         scores = np.zeros(len(singles))
         for repeat in range(config.repeats):
             rewards, _ = self._rewards(envs, [plan_of(problem, theta, rows) for theta in singles.values()], repeat)
             scores += rewards / config.repeats
         self.singles = dict(zip(singles, scores.tolist(), strict=True))
         theta = [*singles.values()][int(scores.argmax())]
-        used = sorted({_SPACES[float(code)] for code in np.unique(rows[..., _SPACE])})
+        used = [index for index, space in enumerate(SPACES) if space in problem.neighbors.by_space]
         search = CMA(
             theta[used].ravel(),
             config.sigma,
             population_size=config.population,
             seed=int(stream(self.seed, "plan search").integers(2**31)),
         )
-        generation = 0
-        while self.trainings + -(-config.population // m) * m <= budget:
+        self.trainings = at_first
+        run = Run(self, envs, num_trainings - at_first, callback, None, a_generation)
+        while run.left:
             asked = [search.ask() for _ in range(config.population)]
             thetas = [_placed(values, used) for values in asked]
             plans = [plan_of(problem, own, rows) for own in thetas]
-            rewards, metrics = self._rewards(envs, plans, config.repeats + generation)
+            rewards, metrics = self._rewards(envs, plans, config.repeats + run.done)
             search.tell([(values, -reward) for values, reward in zip(asked, rewards, strict=True)])
             self.theta = _placed(search.mean, used)
-            generation += 1
             metrics |= {"search/sigma": float(search._sigma), "search/mixed": float(np.mean([(p > 0).mean() for p in plans]))}
-            if callback is not None:
-                callback(self.trainings, metrics)
+            run.end_update(metrics)
         return self
 
     def probabilities(self, rows: Rows) -> FloatArray:
@@ -149,7 +148,6 @@ class PlanSearch(Learner[PlanSearchConfig]):
             some += [some[-1]] * (m - len(some))
             envs.reset(seed=[own] * m)  # type: ignore[arg-type]
             _, reward, info = step_once(envs, np.array(some))
-            self.trainings += m
             rewards.append(reward)
             infos.append(env_metrics(info))
         found = np.concatenate(rewards)[: len(plans)]
@@ -159,7 +157,7 @@ class PlanSearch(Learner[PlanSearchConfig]):
 
 def scores_of(theta: FloatArray, rows: Rows) -> FloatArray:
     """Scores (...,) of options with features (..., len(FEATURES))."""
-    which = np.select([rows[..., _SPACE] == code for code in _SPACES], list(_SPACES.values()))
+    which = np.select([rows[..., _SPACE] == SPACE_CODES[space] for space in SPACES], range(len(SPACES)))
     scaled = (rows[..., _COLUMNS].astype(np.float64) - _CENTRE) / _SPREAD
     square = np.square((rows[..., _LOG_K].astype(np.float64) - _CENTRE) / _SPREAD)
     inputs = np.concatenate([np.ones((*scaled.shape[:-1], 1)), scaled, square[..., None]], axis=-1)
@@ -173,13 +171,12 @@ def plan_of(problem: MixingProblem, theta: FloatArray, rows: Rows) -> npt.NDArra
     Args:
         problem: whose options are meant.
         theta: of the policy.
-        rows: features of each row of the batch with every option, shape (B * |N|, len(FEATURES)); a stack of several batches
-            stands for its first.
+        rows: features of each row of the batch with every option, shape (B * |N|, len(FEATURES)).
     """
-    scores = scores_of(theta, rows[0] if rows.ndim == 3 else rows).reshape(problem.num_rows, -1)
+    scores = scores_of(theta, rows).reshape(problem.num_rows, -1)
     plan = []
-    for space in dict.fromkeys(option.space for option in problem.options):
-        own = scores[:, [option.space == space for option in problem.options]]
+    for members in problem.neighbors.by_space.values():
+        own = scores[:, members]
         plan.append(np.where(own.max(axis=1) > 0, own.argmax(axis=1) + 1, 0))
     return np.stack(plan, axis=1).ravel()
 
@@ -203,7 +200,7 @@ def _single(options: Sequence[NeighborOption], n: int) -> FloatArray:
     theta[:, 0] = _NEVER
     for space, k in options:
         at = (np.log(k or n - 1) / np.log(n) - _CENTRE) / _SPREAD
-        own = theta[("data", "label", "all").index(space)]
+        own = theta[SPACES.index(space)]
         own[0], own[-1] = _ALWAYS - _SHARP * at**2, -_SHARP
         own[1 + _COLUMNS.index(_LOG_K)] = 2 * _SHARP * at
     return theta

@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits as bce_with_logits
 
-from mixrl.checkpoint import Checkpoints, State
+from mixrl.checkpoint import Checkpoints, State, members, restore, state_of
 from mixrl_env import MixingProblem, __version__
 from mixrl_env.checks import check_seed, check_whole
 
@@ -134,7 +134,7 @@ class Run:
         if checkpoints is None:
             return
         self._name = _name(agent, envs)
-        _state_of(envs)  # fail early if an environment cannot be checkpointed
+        state_of(envs)  # fail early if an environment cannot be checkpointed
         if saved := checkpoints.newest():
             self._load(saved, checkpoints)
 
@@ -164,7 +164,7 @@ class Run:
         self._log.append((self._agent.trainings, metrics))
         self._write_log()
         if self._checkpoints and (last or not self.left or self.done % self._checkpoints.every == 0):
-            parts = {name: _state_of(part) for name, part in self._parts.items()}
+            parts = {name: state_of(part) for name, part in self._parts.items()}
             self._checkpoints.save(self.done, {"run": self._name, "parts": parts, "values": values, "log": self._log})
         if self._callback is not None:
             self._callback(self._agent.trainings, dict(metrics))
@@ -187,7 +187,7 @@ class Run:
                 f"{self._updates}: give it more trainings"
             )
         for name, part in self._parts.items():
-            _restore(part, saved["parts"][name])
+            restore(part, saved["parts"][name])
         self._values = saved["values"]
         for trainings, metrics in saved["log"]:
             self._log.append((trainings, metrics))
@@ -323,7 +323,7 @@ def env_metrics(info: Mapping[str, Any]) -> dict[str, float]:
 def _name(agent: Learner[Any], envs: AnyEnv) -> dict[str, str]:
     """What two runs must have in common so that one can go on from a checkpoint of the other."""
     environment = f"{getattr(envs, 'num_envs', 1)} x {envs.unwrapped.__class__.__name__}"
-    problem = getattr(_members(envs)[0], "problem", None)
+    problem = getattr(members(envs)[0], "problem", None)
     if isinstance(problem, MixingProblem):
         digest = hashlib.sha256(repr(problem.config).encode())
         for table in (problem.data.x_train, problem.data.y_train, problem.data.x_val, problem.data.y_val):
@@ -336,34 +336,3 @@ def _name(agent: Learner[Any], envs: AnyEnv) -> dict[str, str]:
         "environment": environment,
         "version of MixRL": __version__,
     }
-
-
-def _members(envs: Any) -> list[Any]:
-    """The environments that hold the state of a vector: itself, or those that it steps in turn."""
-    inner = envs.unwrapped
-    return [env.unwrapped for env in inner.envs] if isinstance(inner, SyncVectorEnv) else [inner]
-
-
-def _state_of(part: Any) -> Any:
-    if isinstance(part, torch.Generator):
-        return part.get_state()
-    if isinstance(part, np.random.Generator):
-        return part.bit_generator.state
-    if not isinstance(getattr(part, "unwrapped", None), gym.Env | VectorEnv):
-        return part.state_dict()
-    for one in _members(part):
-        if not hasattr(one, "state_dict"):
-            raise ValueError(f"{one} cannot be saved: it has no state_dict() and load_state_dict(); leave out checkpoints")
-    return [one.state_dict() for one in _members(part)]
-
-
-def _restore(part: Any, state: Any) -> None:
-    if isinstance(part, torch.Generator):
-        part.set_state(state)
-    elif isinstance(part, np.random.Generator):
-        part.bit_generator.state = state
-    elif isinstance(getattr(part, "unwrapped", None), gym.Env | VectorEnv):
-        for one, own in zip(_members(part), state, strict=True):
-            one.load_state_dict(own)
-    else:
-        part.load_state_dict(state)

@@ -18,6 +18,7 @@ from mixrl_env.neighbors import DEFAULT_OPTIONS, check_options
 from mixrl_env.observation import DEFAULT_PARTS
 from mixrl_env.plans import Rule
 from mixrl_env.registration import PAPER_SETTINGS
+from mixrl_env.registration import SMALL_REGRESSOR as _SMALL
 from mixrl_env.regressor import Schedule
 
 EnvId = Literal["MixRL-v0", "MixRL-NO2-v0", "MixRL-Synthetic-v0", "MixRL-Product-v0"]
@@ -26,8 +27,8 @@ PlanKind = Literal["most_probable", "sampled"]
 _AGENT_SETTINGS = ("reinforce", "mask_regression", "plan_search")
 _ENV_IDS: dict[str, Any] = {settings["data"]: env_id for env_id, settings in PAPER_SETTINGS.items()}
 
-SMALL_REGRESSOR = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=5000)
-"""For named tables that are not the paper's: fast enough to be trained to the end."""
+SMALL_REGRESSOR = RegressorConfig(**_SMALL)
+"""For named tables that are not the paper's."""
 MASK_REGRESSION = "MixRL (mask regression)"
 """What the tables call the MixRL of the preset mask_regression; "MixRL" is the agent of the paper, REINFORCE."""
 PLAN_SEARCH = "MixRL (plan search)"

@@ -51,7 +51,7 @@ def train(
     """
     learners = {name: entry for name, entry in AGENTS.items() if entry[1] and not isinstance(entry[1](0), SB3Agent)}
     if agent not in learners:
-        kept = "; PPO and the like save themselves, see docs/rl.md" if agent in AGENTS else ""
+        kept = "; PPO and the like save themselves, see docs/running.md" if agent in AGENTS else ""
         raise ValueError(f"unknown agent {agent!r}; known: {', '.join(map(repr, learners))}{kept}")
     m, make = learners[agent]
     assert make is not None

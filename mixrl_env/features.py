@@ -24,11 +24,10 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.neighbors import NearestNeighbors
 
 from mixrl_env.data import FloatArray, IntArray, LabelScale
 from mixrl_env.mixing import MixRatio, draw_lam, mix
-from mixrl_env.neighbors import NeighborTable
+from mixrl_env.neighbors import NeighborTable, nearest_neighbors
 from mixrl_env.regressor import RegressorConfig, TrainingSet, fit_regressors
 from mixrl_env.streams import stream
 
@@ -45,9 +44,11 @@ FEATURES = (
     "label_space",
 )
 """Names of the columns, in order; all lie in [0, 1]."""
+SPACE_CODES = {"data": 0.0, "label": 1.0, "all": 0.5}
+"""Values of label_space."""
+_SQUASHED = FEATURES.index("log_k")  # the features before it
 _REGRESSORS = 16
 _BLOCK = 4096  # mixed rows that are predicted at once
-_CODES = {"data": 0.0, "all": 0.5, "label": 1.0}
 CROSS_FITTED = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=3000)
 """The regressors behind the features; they stop early on the validation rows."""
 
@@ -72,12 +73,11 @@ def row_features(
     y = labels.to_standard(y)
     judge = _Judges((x, y), (val[0], labels.to_standard(val[1])), device)
     n, options = len(x), neighbors.options
-    nearest = NearestNeighbors(n_neighbors=1).fit(x).kneighbors(return_distance=True)[0][:, 0]
+    nearest = np.linalg.norm(x - x[nearest_neighbors(x, 1)[:, 0]], axis=1)
     found = np.empty((n, len(options), len(FEATURES)))
-    found[..., 4] = judge.residual[:, None]
-    found[..., 7] = (nearest / (np.median(nearest) or 1.0))[:, None]
-    for space in dict.fromkeys(option.space for option in options):
-        own = [index for index, option in enumerate(options) if option.space == space]
+    found[..., FEATURES.index("residual")] = judge.residual[:, None]
+    found[..., FEATURES.index("sparsity")] = (nearest / (np.median(nearest) or 1.0))[:, None]
+    for space, own in neighbors.by_space.items():
         widest = max(own, key=lambda index: options[index].k)
         i, j = neighbors.pairs(np.arange(n), np.full(n, widest))
         count = len(i) // n
@@ -91,9 +91,9 @@ def row_features(
             for index in own:
                 found[:, index, FEATURES.index(name)] = means[:, (options[index].k or count) - 1]
         for index in own:
-            found[:, index, 8] = np.log(options[index].k or count) / np.log(n)
-            found[:, index, 9] = _CODES[space]
-    found[..., :8] /= 1 + found[..., :8]
+            found[:, index, FEATURES.index("log_k")] = np.log(options[index].k or count) / np.log(n)
+            found[:, index, FEATURES.index("label_space")] = SPACE_CODES[space]
+    found[..., :_SQUASHED] /= 1 + found[..., :_SQUASHED]
     return found.astype(np.float32)
 
 

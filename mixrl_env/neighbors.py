@@ -131,6 +131,7 @@ class NeighborTable:
 
     Attributes:
         options: the checked options, in the given order; an option index refers to this order.
+        by_space: option indices of each space, the spaces in the order of the options.
 
     Raises:
         ValueError: see `check_options`.
@@ -146,6 +147,10 @@ class NeighborTable:
         self.options = check_options(options, n)
         self._k = np.array([n - 1 if space == "all" else k for space, k in self.options])
         self._space = np.array([SPACES.index(space) for space, _ in self.options])
+        self.by_space = {
+            space: np.array([index for index, option in enumerate(self.options) if option.space == space])
+            for space in dict.fromkeys(option.space for option in self.options)
+        }
         # One (n, largest k) table a space; "all" needs none, its neighbours are counted off.
         self._tables: dict[int, IntArray] = {}
         for code, points in ((0, x), (1, y)):

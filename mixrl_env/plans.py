@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from mixrl_env.data import FloatArray
-from mixrl_env.mixing import with_mixed_rows
 from mixrl_env.neighbors import NeighborOption
-from mixrl_env.problem import MixingProblem
+from mixrl_env.problem import Batch, MixingProblem
 from mixrl_env.regressor import TrainingSet
 from mixrl_env.streams import stream
 
@@ -47,8 +46,7 @@ def best_options(problem: MixingProblem, probabilities: FloatArray) -> pd.DataFr
     if len(bad):
         raise ValueError(f"probabilities must lie in [0, 1], got {bad[0]}")
     tables = []
-    for space in dict.fromkeys(option.space for option in options):
-        members = np.array([index for index, option in enumerate(options) if option.space == space])
+    for space, members in problem.neighbors.by_space.items():
         best = members[np.argmax(probabilities[:, members], axis=1)]
         rows = np.arange(len(best))
         k = [options[index].k for index in best]
@@ -77,8 +75,7 @@ def sample_options(problem: MixingProblem, probabilities: FloatArray, rng: np.ra
     p = probabilities.clip(_SMALLEST, 1 - _SMALLEST)
     odds = p / (1 - p)
     ks = np.array([option.k for option in problem.options])
-    for space in plan["space"].unique():
-        members = np.array([index for index, option in enumerate(problem.options) if option.space == space])
+    for space, members in problem.neighbors.by_space.items():
         up_to = odds[:, members].cumsum(axis=1)
         drawn = (up_to < rng.random(len(up_to))[:, None] * up_to[:, -1:]).sum(axis=1)
         plan.loc[plan["space"] == space, "k"] = ks[members[drawn]]
@@ -109,8 +106,7 @@ def apply_plan(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Genera
             raise ValueError(f"the plan names the unknown option ({space!r}, {k})")
     chosen = [index_of[NeighborOption(space, k)] for space, k in zip(plan["space"], plan["k"], strict=True)]
     rows = plan["row"].to_numpy(dtype=np.int64)
-    x_mixed, y_mixed = problem.mix(rows, np.array(chosen, dtype=np.int64), rng)
-    return with_mixed_rows(problem.x_train, problem.data.y_train, x_mixed, y_mixed)
+    return problem.augmented(Batch(rows, np.array(chosen, dtype=np.int64)), rng)
 
 
 def candidate_plans(

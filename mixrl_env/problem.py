@@ -204,10 +204,6 @@ class MixingProblem:
         y_standard = data.standardize_y(data.y_train)
         self.neighbors = NeighborTable(self.x_train, y_standard, config.options)
         self._observer = RowObserver(config.observe, self.x_train, y_standard, self.neighbors)
-        self._of_space = [
-            np.array([index for index, option in enumerate(self.options) if option.space == space])
-            for space in dict.fromkeys(option.space for option in self.options)
-        ]
         with np.errstate(over="ignore"):
             zero_loss = float(np.mean(np.square(data.y_train))) or 1.0
         self.diverged_loss = min(DIVERGED_FACTOR * zero_loss, _LARGEST_LOSS)
@@ -285,15 +281,12 @@ class MixingProblem:
 
         Shape (B, d + e + |N|), or (B * |N|, d + e + |N|), the options of a row one after the other.
         """
-        if self.config.action == "mask":
-            return self.observe(batch)
-        size = len(self.options)
-        return self.observe(Batch(np.repeat(batch.rows, size), np.tile(np.arange(size), len(batch.rows))))
+        return self.observe(batch if self.config.action == "mask" else self._with_every_option(batch.rows))
 
     @property
     def action_sizes(self) -> IntArray:
         """Choices of a plan: one more than the options of a space, row by row and space by space, shape (B * spaces,)."""
-        return np.tile([len(own) + 1 for own in self._of_space], self.num_rows)
+        return np.tile([len(own) + 1 for own in self.neighbors.by_space.values()], self.num_rows)
 
     def observation_bounds(self) -> tuple[Observation, Observation]:
         """Lowest and highest value of every column of an observation row, shapes (d + e + |N|,)."""
@@ -302,8 +295,11 @@ class MixingProblem:
 
     def every_row_and_option(self) -> Batch:
         """All n_train x |N| combinations, row by row: what probabilities are asked for once h is trained."""
-        n_train, size = len(self.x_train), len(self.options)
-        return Batch(np.repeat(np.arange(n_train), size), np.tile(np.arange(size), n_train))
+        return self._with_every_option(np.arange(len(self.x_train)))
+
+    def _with_every_option(self, rows: IntArray) -> Batch:
+        size = len(self.options)
+        return Batch(np.repeat(rows, size), np.tile(np.arange(size), len(rows)))
 
     def select(self, batch: Batch, action: npt.ArrayLike) -> Batch:
         """The rows and options that an action mixes; see `ProblemConfig.action`.
@@ -327,7 +323,8 @@ class MixingProblem:
             )
         chosen = plan.reshape(self.num_rows, -1).astype(np.int64)
         row, space = np.nonzero(chosen)
-        options = [self._of_space[s][chosen[r, s] - 1] for r, s in zip(row, space, strict=True)]
+        of_space = [*self.neighbors.by_space.values()]
+        options = [of_space[s][chosen[r, s] - 1] for r, s in zip(row, space, strict=True)]
         return Batch(batch.rows[row], np.array(options, dtype=np.int64))
 
     def check_mask(self, mask: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -361,6 +358,10 @@ class MixingProblem:
         """
         i, j = self.neighbors.pairs(rows, options)
         return mix(self.x_train, self.data.y_train, i, j, draw_lam(self.config.lam, i, j, rng))
+
+    def augmented(self, selected: Batch, rng: np.random.Generator) -> TrainingSet:
+        """All training rows, followed by the mixed rows of selected rows and options, each mixed row once."""
+        return with_mixed_rows(self.x_train, self.data.y_train, *self.mix(selected.rows, selected.options, rng))
 
     def fit(
         self,

@@ -49,7 +49,7 @@ class Call(NamedTuple):
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(12, 3)), RNG.normal(size=12)
 for own in (X, Y):
-    own.setflags(write=False)  # whatever is refused, what was given is not changed
+    own.setflags(write=False)  # a refused call changes no argument
 TINY = {"hidden_sizes": (4,), "max_steps": 5, "eval_every": 5, "device": "cpu"}
 
 

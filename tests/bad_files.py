@@ -77,11 +77,11 @@ def written(content: bytes) -> ValueNetwork:
 
 
 def network(**sizes: object) -> bytes:
-    """The file of a value network, with other sizes told in its header."""
+    """The file of a value network, with other sizes in its header."""
     path = Path("good.safetensors")
     save_value_network(ValueNetwork(6, (8, 4)), path)
-    told = {"value_network": json.dumps({"row_size": 6, "hidden_sizes": [8, 4]} | sizes)}
-    return save(load_value_network(path).state_dict(), told)
+    header = {"value_network": json.dumps({"row_size": 6, "hidden_sizes": [8, 4]} | sizes)}
+    return save(load_value_network(path).state_dict(), header)
 
 
 def spoiled() -> bytes:

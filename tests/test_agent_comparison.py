@@ -86,7 +86,9 @@ def test_policies_are_looked_at_by_masks_drawn_from_them(monkeypatch: pytest.Mon
     judge = tiny_judge(200)
     seen: list[np.ndarray] = []
     evaluate = judge.problem.evaluate
-    monkeypatch.setattr(judge.problem, "evaluate", lambda *told: seen.append(told) or evaluate(*[part[:2] for part in told]))
+    monkeypatch.setattr(
+        judge.problem, "evaluate", lambda *arguments: seen.append(arguments) or evaluate(*[part[:2] for part in arguments])
+    )
     p = np.random.default_rng(0).random(judge.shape)
     judge.look(p)
     judge.look(np.zeros(judge.shape))

@@ -73,12 +73,12 @@ def learn(
         agent.learn(own, BUDGET, callback, *([checkpoints] if checkpoints else []))
     finally:
         log.close()
-    told = {key: value for key, value in vars(agent).items() if key in ("trainings", "converged")}
+    fields = {key: value for key, value in vars(agent).items() if key in ("trainings", "converged")}
     rows = make_tiny(horizon=1).reset(seed=5)[0]
     masks = np.ones(own.action_space.shape, dtype=np.int8)
     reward = np.asarray(own.step(masks)[1] if name != "MetaGradient" else 0)
     curve = pd.read_csv(folder / "progress.csv", dtype=str).sort_index(axis=1)  # the logger's columns stand in no order
-    return agent.probabilities(rows).tobytes(), curve.to_csv(index=False), told, reward.tobytes()
+    return agent.probabilities(rows).tobytes(), curve.to_csv(index=False), fields, reward.tobytes()
 
 
 @pytest.mark.parametrize("name", AGENTS)

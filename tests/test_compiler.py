@@ -1,4 +1,4 @@
-"""The C kernel is compiled once for this machine, and a machine that cannot is told why and goes on with torch."""
+"""The C kernel is compiled once for this machine, and where that fails, torch is used and the reason named."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ ROWS = 1500
 
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
-    """1,500 rows, 1,200 of them within 10 to 100 nm; column "0" is the row's number, so that rows can be told apart."""
+    """1,500 rows, 1,200 of them within 10 to 100 nm; column "0" is the row's number, so that no two rows are equal."""
     rng = np.random.default_rng(0)
     thicknesses = rng.integers(1, 11, (ROWS, 4)) * 10
     outside = rng.choice(ROWS, 300, replace=False)

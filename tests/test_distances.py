@@ -36,7 +36,7 @@ def bins_of(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("count", "bins"), [(12, 3), (13, 4), (5, 5), (40, 1)])
-def test_equal_bins_go_by_rank_whatever_ties_there_are(count: int, bins: int) -> None:
+def test_equal_bins_go_by_rank_with_any_ties(count: int, bins: int) -> None:
     values = np.random.default_rng(count).integers(4, size=count).astype(float)
     found = equal_bins(values, bins)
     assert sorted(index for members in found for index in members) == list(range(count))
@@ -59,11 +59,11 @@ def test_distances_of_all_pairs_in_units_of_the_largest() -> None:
 
 
 def test_each_bin_trains_on_as_many_mixed_rows_of_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem, told = problem_of(TINY, columns=2), []
+    problem, calls = problem_of(TINY, columns=2), []
     fit = problem.fit
-    monkeypatch.setattr(problem, "fit", lambda *args: told.append(args) or fit(*args))
+    monkeypatch.setattr(problem, "fit", lambda *args: calls.append(args) or fit(*args))
     rows = measure(problem, bins=3, repeats=2, seed=5)
-    [(sets, *_)] = told
+    [(sets, *_)] = calls
     assert len(sets) == 2 * (1 + 2 * 3)
     assert all(len(x) == len(y) == 40 for x, y in sets[:2])
     i, j, by_space = pair_distances(problem)

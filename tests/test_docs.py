@@ -35,7 +35,7 @@ def name_of(page: Path) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return [code for told, code in BLOCK.findall(page.read_text()) if told == language]
+    return [code for stated, code in BLOCK.findall(page.read_text()) if stated == language]
 
 
 def without_code(page: Path) -> str:
@@ -84,9 +84,9 @@ def test_figures_of_mixing_a_parabola(capsys: pytest.CaptureFixture[str]) -> Non
 def test_table_of_ids() -> None:
     """docs/environment.md states the spaces of the registered environments."""
     row = r"\| `(MixRL-\w+-v0)` \| .*? \| `MultiBinary\((\d+)\)` \| \((\d+), (\d+)\) \| .*? \| ([\d.]+) \|"
-    told = re.findall(row, (ROOT / "docs" / "environment.md").read_text())
-    assert {name for name, *_ in told} | {"MixRL-v0"} == {name for name in gym.registry if name.startswith("MixRL-")}
-    for name, *numbers, scale in told:
+    stated = re.findall(row, (ROOT / "docs" / "environment.md").read_text())
+    assert {name for name, *_ in stated} | {"MixRL-v0"} == {name for name in gym.registry if name.startswith("MixRL-")}
+    for name, *numbers, scale in stated:
         env = gym.make(name)
         assert [env.action_space.n, *env.observation_space.shape] == [int(number) for number in numbers]
         assert env.unwrapped.problem.config.reward_scale == float(scale)
@@ -110,7 +110,7 @@ def commands() -> list[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "arguments"), commands())
 def test_commands_parse(page: str, arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Verb and flags are known, and studies that are named exist; nothing is computed."""
-    told = shlex.split(arguments, comments=True)
+    stated = shlex.split(arguments, comments=True)
     called: list[str] = []
 
     def silent(verb: Callable[..., None]) -> Callable[..., None]:
@@ -122,15 +122,15 @@ def test_commands_parse(page: str, arguments: str, monkeypatch: pytest.MonkeyPat
         return record
 
     parse = tyro.extras.subcommand_cli_from_dict
-    monkeypatch.setattr(sys, "argv", ["python -m experiments", *told])
+    monkeypatch.setattr(sys, "argv", ["python -m experiments", *stated])
     monkeypatch.setattr(
         tyro.extras,
         "subcommand_cli_from_dict",
         lambda verbs, **named: parse({name: silent(verb) for name, verb in verbs.items()}, **named),
     )
     command_line.main()
-    assert called == [told[0].replace("-", "_")]
-    for path in (argument for argument in told if argument.startswith(("experiments/", "results/")) and argument.islower()):
+    assert called == [stated[0].replace("-", "_")]
+    for path in (argument for argument in stated if argument.startswith(("experiments/", "results/")) and argument.islower()):
         assert list(ROOT.glob(path)), f"{page}: {path} does not exist"
 
 
@@ -171,7 +171,7 @@ def test_site_has_no_dead_link_and_needs_no_network(site: Path) -> None:
     ids = {path: set(re.findall(r'\bid="([^"]+)"', text)) for path, text in html.items()}
     for path, text in html.items():
         loaded = re.findall(r'<(?:script|img|iframe)[^>]*\bsrc="([^"]+)"|<link[^>]*\bhref="([^"]+)"', text)
-        assert not [told for pair in loaded for told in pair if "//" in told], f"{path.name} loads from elsewhere"
+        assert not [stated for pair in loaded for stated in pair if "//" in stated], f"{path.name} loads from elsewhere"
         for link in re.findall(r'\b(?:src|href)="([^"]+)"', text):
             file, _, anchor = unquote(link).partition("#")
             if ":" in file:

@@ -43,7 +43,7 @@ def test_compare_by_hand() -> None:
 
 
 def test_a_gain_by_rounding_is_none() -> None:
-    """Least squares on collinear rows give one plane whatever is mixed, but for its last digits."""
+    """Least squares on collinear rows give the same plane for any mixed rows, but for its last digits."""
     error = [650.0, 640.0, 660.0, 655.0]
     assert chosen_of({NO_MIXING: error, "a": [one * (1 - 1e-15) for one in error]}) == {NO_MIXING}
 
@@ -186,7 +186,7 @@ def test_less_time_is_less_learned_and_fewer_ways_in_fewer_folds(estimator: obje
     assert (least[0], enough[0]) == (16, 480)
     assert least[0] < some[0] < enough[0]
     first = [NO_MIXING, LEARNED, BOTH, LEARNED_HALF, EVERY_PAIR, "k = 4"]
-    assert least[1] == (first if estimator is None else first[:2])  # a comparison, whatever it takes
+    assert least[1] == (first if estimator is None else first[:2])  # at least one comparison
     assert len(least[1]) < len(some[1]) < len(enough[1]) == 12
     assert least[2] == {"fold 1 of 3"}
     assert enough[2] == {"fold 1 of 3", "fold 2 of 3", "fold 3 of 3"}

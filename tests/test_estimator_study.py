@@ -25,7 +25,7 @@ METHODS = (*NETWORKS, MIXRL, *(method for name in TREES for method in (name, f"{
 def test_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every method once, on a table of 200 rows, with cheap models in place of the trees and nothing learned."""
     monkeypatch.setattr(study, "TREES", {name: lambda seed: Ridge() for name in TREES})
-    monkeypatch.setattr(study, "MixRLRegressor", lambda *told, **more: MixRLRegressor(*told, **more, trainings=0))
+    monkeypatch.setattr(study, "MixRLRegressor", lambda *arguments, **more: MixRLRegressor(*arguments, **more, trainings=0))
     monkeypatch.setattr(study, "_FOLDS", 2)
     (cell,) = Estimators(datasets=("noisy_corner",), splits=(2,)).cells()
     rows = compute(cell).set_index("method")

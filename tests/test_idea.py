@@ -26,8 +26,8 @@ def test_the_plan_is_learned_from_the_rows(monkeypatch: pytest.MonkeyPatch) -> N
     seen = []
     real = idea.choose_plan
 
-    def first_candidate(*told: object) -> object:  # everything: so few trainings choose at random
-        problem, candidates, repeats, seed = told
+    def first_candidate(*arguments: object) -> object:  # everything: so few trainings choose at random
+        problem, candidates, repeats, seed = arguments
         seen.append(candidates)
         return real(problem, candidates[:1], repeats, seed)  # type: ignore[index, arg-type]
 

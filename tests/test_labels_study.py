@@ -174,8 +174,8 @@ def test_tables_pair_methods_by_split() -> None:
                 method: rows.sort_values("split_seed")[score].tolist() for method, rows in stored[key].groupby("method")
             }
             assert line["Test RMSE"] == f"{np.mean(by_method[line['Method']]):.4f}"
-            told = paired_difference(by_method[line["Method"]], by_method[METHODS[0]]).text
-            assert line["Minus No Augmentation"] == ("" if line["Method"] == METHODS[0] else told)
+            expected = paired_difference(by_method[line["Method"]], by_method[METHODS[0]]).text
+            assert line["Minus No Augmentation"] == ("" if line["Method"] == METHODS[0] else expected)
     assert single["Rate (splits)"].unique().tolist() == ["0.01 (6)"]
     by_method = standardising.set_index(["Recipe", "Method"])["Standardised minus raw"]
     assert by_method["ours", METHODS[0]].startswith("-0.05")

@@ -31,15 +31,15 @@ EXACT = RegressorConfig(hidden_sizes=(8, 5), learning_rate=0.01, max_steps=200, 
 
 
 def make(name: str = "gap", num_envs: int = 4, **settings: Any) -> MixRLVectorEnv:
-    told = {"options": OPTIONS, "regressor": REGRESSOR, "pretrained": True, "step_budget": 300} | settings
-    envs = gym.make_vec("MixRL-v0", num_envs, "vector_entry_point", data=load_dataset(name, 0), **told)
+    merged = {"options": OPTIONS, "regressor": REGRESSOR, "pretrained": True, "step_budget": 300} | settings
+    envs = gym.make_vec("MixRL-v0", num_envs, "vector_entry_point", data=load_dataset(name, 0), **merged)
     assert isinstance(envs, MixRLVectorEnv)
     return envs
 
 
 def soft(m: int = 2, seed: int = 0, **settings: Any) -> _SoftTraining:
-    told = {"options": tuple(OPTIONS), "regressor": EXACT, "pretrained": True, "step_budget": 50, "batch_rows": 20} | settings
-    problem = MixingProblem(load_dataset("gap", 0), ProblemConfig.from_settings(told))
+    merged = {"options": tuple(OPTIONS), "regressor": EXACT, "pretrained": True, "step_budget": 50, "batch_rows": 20} | settings
+    problem = MixingProblem(load_dataset("gap", 0), ProblemConfig.from_settings(merged))
     return _SoftTraining(problem, m, 16, np.random.default_rng(seed), torch.device("cpu"))
 
 

@@ -102,7 +102,7 @@ def check_step(envs: Any, observation: np.ndarray, reward: Any, info: dict[str, 
 
 @st.composite
 def env_settings(draw: st.DrawFn, n: int) -> dict[str, Any]:
-    """Options with k at its limit n - 1, and whatever else changes the way to a reward."""
+    """Options with k at its limit n - 1, and other settings that change a reward."""
     every = [("data", n - 1), ("label", n - 1), ("all", 0), *([("data", 1), ("label", 1)] if n > 2 else [])]
     lam = np.random.default_rng(draw(st.integers(0, 99))).random((n, n))
     schedule, pretrained, step_budget = draw(st.sampled_from(TRAININGS))

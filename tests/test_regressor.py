@@ -65,10 +65,10 @@ def fit(sets: Sequence[Rows], config: RegressorConfig, initial: Sequence[list[to
     return fit_regressors(sets, X_VAL, Y_VAL, config, make_rngs(len(sets)), initial)
 
 
-def fit_in_units(sets: Sequence[Rows], config: RegressorConfig, labels: LabelScale | None, **told: Any) -> FittedRegressors:
+def fit_in_units(sets: Sequence[Rows], config: RegressorConfig, labels: LabelScale | None, **changes: Any) -> FittedRegressors:
     """The same with all labels in `UNITS`."""
     sets = [(x, UNITS.to_labels(y)) for x, y in sets]
-    return fit_regressors(sets, X_VAL, UNITS.to_labels(Y_VAL), config, make_rngs(len(sets)), labels=labels, **told)
+    return fit_regressors(sets, X_VAL, UNITS.to_labels(Y_VAL), config, make_rngs(len(sets)), labels=labels, **changes)
 
 
 def make_network(config: RegressorConfig, weights: list[torch.Tensor]) -> torch.nn.Sequential:
@@ -164,10 +164,10 @@ def test_schedules_and_label_units_equal_plain_torch(
     schedule: Any, units: LabelScale | None, stops: bool, small: RegressorConfig
 ) -> None:
     """Whole trainings in double precision, short ones in single precision."""
-    told: dict[str, Any] = {"patience": 4, "max_steps": 600} if stops else {"patience": None, "max_steps": 150}
+    changes: dict[str, Any] = {"patience": 4, "max_steps": 600} if stops else {"patience": None, "max_steps": 150}
     for dtype, limit in (("float64", 1e-6), ("float32", 1e-4)):
         single = {"patience": None, "max_steps": 60} if dtype == "float32" else {}
-        config = replace(small, schedule=schedule, dtype=dtype, **told | single)
+        config = replace(small, schedule=schedule, dtype=dtype, **changes | single)
         sets, initial = make_jobs(3, config)
         fitted = fit(sets, config, initial) if units is None else fit_in_units(sets, config, units, initial=initial)
         predictions = fitted.predict(X_VAL)

@@ -65,7 +65,7 @@ def probabilities(names: dict[str, Any], rows: np.ndarray) -> np.ndarray:
 
 
 def cheaply(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`gym.make` and `gym.make_vec` with tiny regressors, whatever the page says of their training."""
+    """`gym.make` and `gym.make_vec` with tiny regressors in place of the page's."""
     monkeypatch.setattr(gym, "make", lambda name, **settings: make(name, **settings | CHEAP))
     monkeypatch.setattr(gym, "make_vec", lambda *names, **settings: make_vec(*names, **settings | CHEAP))
 
@@ -123,10 +123,10 @@ def test_noise_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 def test_an_agent_of_ones_own_meets_the_protocol() -> None:
     agent = run(block("agent: protocol"))["LinearAgent"](seed=0)
-    told: list[tuple[int, dict[str, float]]] = []
-    assert agent.learn(FixedRowsEnv(8), 100, lambda *update: told.append(update)) is agent
-    assert [trainings for trainings, _ in told] == [8 * update for update in range(1, 13)]
-    assert set(told[0][1]) == {"reward/mean", "env/val_rmse"}
+    calls: list[tuple[int, dict[str, float]]] = []
+    assert agent.learn(FixedRowsEnv(8), 100, lambda *update: calls.append(update)) is agent
+    assert [trainings for trainings, _ in calls] == [8 * update for update in range(1, 13)]
+    assert set(calls[0][1]) == {"reward/mean", "env/val_rmse"}
     rows = FixedRowsEnv(1).every_row_and_option()
     assert agent.probabilities(rows).shape == rows.shape[:-1]
     agent.learn(FixedRowsEnv(8), 3200)

@@ -65,7 +65,7 @@ def draws() -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_the_same_seed_is_the_same_run_whatever_the_global_generators(algorithm: str) -> None:
+def test_the_same_seed_is_the_same_run_with_any_global_generators(algorithm: str) -> None:
     runs = []
     for seed, world in ((7, 1), (7, 2), (8, 1)):
         seed_all(world)

@@ -53,7 +53,7 @@ class Countdown(gym.Env[Any, Any]):
 
 
 def assert_same(ours: Any, theirs: Any) -> None:
-    """Equal values, whatever their types; regressors trained together differ from single ones in the last bits."""
+    """Equal values of any types; regressors trained together differ from single ones in the last bits."""
     if isinstance(theirs, dict):
         assert ours.keys() == theirs.keys()
         for key in theirs:

@@ -142,7 +142,9 @@ def test_fidelity_tables_against_loops() -> None:
 @pytest.mark.usefixtures("tiny")
 def test_truth(monkeypatch: pytest.MonkeyPatch) -> None:
     plans: list[pd.DataFrame] = []
-    monkeypatch.setattr(truth, "apply_plan", lambda *told, real=truth.apply_plan: plans.append(told[1]) or real(*told))
+    monkeypatch.setattr(
+        truth, "apply_plan", lambda *arguments, real=truth.apply_plan: plans.append(arguments[1]) or real(*arguments)
+    )
     stored = compute_all(Truth(datasets=("half_wiggly",), splits=(0,), repeats=1))
     assert (stored["dataset"] == "half_wiggly").all()
     x = load_dataset("half_wiggly", 0).x_train[:, 0]

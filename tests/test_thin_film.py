@@ -43,8 +43,8 @@ def by_tmm(thicknesses: np.ndarray, layers: list[np.ndarray], substrate: np.ndar
     for row, stack in enumerate(thicknesses):
         for column, wavelength in enumerate(wavelengths):
             indices = [1, *(complex(layer[column]) for layer in layers), complex(substrate[column])]
-            told: dict[str, Any] = coh_tmm("s", indices, [math.inf, *stack, math.inf], 0, wavelength)
-            results[:, row, column] = told["R"], told["T"]
+            theirs: dict[str, Any] = coh_tmm("s", indices, [math.inf, *stack, math.inf], 0, wavelength)
+            results[:, row, column] = theirs["R"], theirs["T"]
     return results
 
 

@@ -49,22 +49,22 @@ def test_rows_that_were_never_offered() -> None:
     assert (agent.probabilities(rows) != 0.5).any()
 
 
-class Told(FixedRowsEnv):
+class Scripted(FixedRowsEnv):
     """Rewards from a list."""
 
     def __init__(self, num_envs: int, rewards: list[float]) -> None:
         super().__init__(num_envs)
-        self.told = iter(rewards)
+        self.scripted = iter(rewards)
 
     def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         state, _, *ended, info = super().step(actions)
-        return state, np.array([next(self.told) for _ in range(self.num_envs)]), *ended, info
+        return state, np.array([next(self.scripted) for _ in range(self.num_envs)]), *ended, info
 
 
 @given(st.permutations(range(12)))
 def test_random_search_keeps_the_policy_of_the_highest_reward(order: list[int]) -> None:
     """Its masks are drawn by policies that are linear in random features; the best one's probabilities are what is learned."""
-    envs = Told(4, [float(value) for value in order])
+    envs = Scripted(4, [float(value) for value in order])
     agent, metrics = RandomSearch(RandomSearchConfig(num_features=20), seed=3), []
     agent.learn(envs, 12, lambda _, own: metrics.append(own))
     highest = [max(order[: 4 * (update + 1)]) for update in range(3)]

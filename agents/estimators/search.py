@@ -257,8 +257,7 @@ def _learn(folds: Sequence[Fold], config: ProblemConfig, effort: Effort, seed: i
 
 def _environments(fold: Fold, config: ProblemConfig) -> MixRLVectorEnv:
     data = fold.data.first_rows(min(_MOST_ROWS, len(fold.data.x_train)), min(_MOST_ROWS, len(fold.data.x_val)))
-    names = ("options", "regressor", "standardize_labels", "pretrained", "step_budget")
-    return MixRLVectorEnv(_AT_ONCE, data=data, **{name: getattr(config, name) for name in names})
+    return MixRLVectorEnv(_AT_ONCE, data=data, **vars(config))
 
 
 def _in_order(ways: Sequence[str], n_train: int, most_pairs: int) -> list[str]:

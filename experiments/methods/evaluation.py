@@ -1,4 +1,4 @@
-"""How good an augmented training set is: final regressors, judged on the test rows. The only place that reads them."""
+"""How good an augmented training set is: final regressors, judged on test rows that no method but a yardstick reads."""
 
 from __future__ import annotations
 

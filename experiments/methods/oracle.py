@@ -11,8 +11,8 @@ import pandas as pd
 from experiments.methods.base import Augmented, Choice, Trial
 from mixrl_env import MixingProblem
 from mixrl_env.datasets.known import KNOWN
-from mixrl_env.mixing import with_mixed_rows
 from mixrl_env.neighbors import NeighborOption
+from mixrl_env.problem import Batch
 from mixrl_env.streams import stream
 
 _KS = (1, 4, 16)
@@ -42,8 +42,7 @@ def augment(trial: Trial) -> Augmented:
         kinds = zip(plan, (first, ~first), strict=True)
         rows = [(row, option) for own, kind in kinds for option in own for row in np.flatnonzero(kind)]
         chosen = np.array(rows, dtype=np.int64).reshape(-1, 2)
-        mixed = problem.mix(chosen[:, 0], chosen[:, 1], stream(trial.split_seed, "oracle"))
-        sets.append(with_mixed_rows(problem.x_train, data.y_train, *mixed))
+        sets.append(problem.augmented(Batch(chosen[:, 0], chosen[:, 1]), stream(trial.split_seed, "oracle")))
     trial.report(0, len(sets), f"measuring {len(sets)} plans")
     rngs = [stream(trial.split_seed, "oracle trainings", repeat) for _ in sets for repeat in range(_REPEATS)]
     fitted = problem.fit([own for own in sets for _ in range(_REPEATS)], rngs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +11,8 @@ import pandas as pd
 from experiments.methods.base import Augmented, Choice, Trial
 from mixrl import PlanSearch
 from mixrl.plan_search import plan_of, single_options
-from mixrl_env import MixingProblem, MixRLVectorEnv
+from mixrl_env import MixingProblem, MixRLVectorEnv, ProblemConfig
 from mixrl_env.data import FloatArray
-from mixrl_env.mixing import with_mixed_rows
 from mixrl_env.neighbors import NeighborOption
 from mixrl_env.plans import KS
 from mixrl_env.problem import Batch
@@ -31,14 +29,14 @@ def augment(trial: Trial) -> Augmented:
 
     Tables: progress (the search), candidates (on the validation rows), plan (row, space and k of the chosen plan).
     """
-    problem, settings = _plan_problem(trial), trial.settings
+    settings = trial.settings
     curve: list[dict[str, float]] = []
 
     def watch(done: int, metrics: dict[str, float]) -> None:
         curve.append({"trainings": done, **metrics})
         trial.report(done, settings.trainings, "searching plans")
 
-    envs = MixRLVectorEnv(settings.num_envs, data=problem.data, **_settings_of(problem))
+    envs = MixRLVectorEnv(settings.num_envs, data=trial.problem.data, **vars(_config(trial)))
     agent = PlanSearch(settings.plan_search, trial.split_seed).learn(envs, settings.trainings, watch)
     assert agent.theta is not None
     found = _chosen(trial, envs.problem, {**single_options(envs.problem), LEARNED: agent.theta})
@@ -52,20 +50,14 @@ def augment(trial: Trial) -> Augmented:
 
 def augment_single(trial: Trial) -> Augmented:
     """The best single option for all rows, one k in both distances, or no mixing, with as many full trainings of each."""
-    problem = _plan_problem(trial)
+    problem = MixingProblem(trial.problem.data, _config(trial))
     return _chosen(trial, problem, single_options(problem))
 
 
-def _plan_problem(trial: Trial) -> MixingProblem:
-    """The problem with plans as actions and the options of `KS` in both distances."""
-    problem = trial.problem
-    options = tuple(NeighborOption(space, k) for space in ("data", "label") for k in KS if k < len(problem.x_train))
-    return MixingProblem(problem.data, replace(problem.config, options=options, observe=("features",), action="plan"))
-
-
-def _settings_of(problem: MixingProblem) -> dict[str, Any]:
-    names = ("options", "observe", "action", "lam", "regressor", "standardize_labels", "schedule", "pretrained", "step_budget")
-    return {name: getattr(problem.config, name) for name in names}
+def _config(trial: Trial) -> ProblemConfig:
+    """The problem's settings, with plans as actions and the options of `KS` in both distances."""
+    options = tuple(NeighborOption(space, k) for space in ("data", "label") for k in KS if k < len(trial.problem.x_train))
+    return replace(trial.problem.config, options=options, observe=("features",), action="plan")
 
 
 def _chosen(trial: Trial, problem: MixingProblem, policies: Mapping[str, FloatArray]) -> Augmented:
@@ -73,7 +65,7 @@ def _chosen(trial: Trial, problem: MixingProblem, policies: Mapping[str, FloatAr
     every = Batch(np.arange(len(problem.x_train)), np.zeros(len(problem.x_train), dtype=np.int64))
     features = problem.offer(every)
     plans = {name: problem.select(every, plan_of(problem, theta, features)) for name, theta in policies.items()}
-    sets = {name: _mixed(problem, plan, trial.split_seed) for name, plan in plans.items()}
+    sets = {name: problem.augmented(plan, stream(trial.split_seed, "searched plan")) for name, plan in plans.items()}
     losses = {name: [*own] for name, own in _losses(trial, problem, sets, 0, _FIRST).items()}
     ranked = sorted(losses, key=lambda name: float(np.mean(losses[name])))
     finalists = dict.fromkeys([*ranked[:_FINALISTS], *(name for name in ("no mixing", LEARNED) if name in losses)])
@@ -93,11 +85,6 @@ def _chosen(trial: Trial, problem: MixingProblem, policies: Mapping[str, FloatAr
     plan = pd.DataFrame({"row": plans[best].rows, "space": [one.space for one in options], "k": [one.k for one in options]})
     plan = plan.assign(probability=1.0, plan=best)
     return Augmented([sets[best]], trainings, Choice((best,)), {"candidates": table, "plan": plan})
-
-
-def _mixed(problem: MixingProblem, plan: Batch, seed: int) -> TrainingSet:
-    mixed = problem.mix(plan.rows, plan.options, stream(seed, "searched plan"))
-    return with_mixed_rows(problem.x_train, problem.data.y_train, *mixed)
 
 
 def _losses(

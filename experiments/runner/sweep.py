@@ -79,7 +79,7 @@ class Sweep:
                     store.export()
 
     def _start(self) -> None:
-        """Start cells that no other sweep computes; drop those that another one has finished."""
+        """Start cells that no other sweep computes; drop cells that another sweep has finished."""
         slots, waiting = self._engine.slots(), []
         for store, cell in self._pending:
             lock = locked(store.folder, cell.name) if len(self._running) < slots else None

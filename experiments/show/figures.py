@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.show.statistics import paired_difference
+from experiments.show.statistics import mean_interval
 
 BLUE, ORANGE, GREY = "#1f6fb4", "#d9772b", "#8a8a8a"
 
@@ -22,7 +22,7 @@ def draw_differences(axes: Axes, differences: Mapping[str, npt.ArrayLike]) -> No
     """One line a name, the first on top: a dot a split, the mean and its 95% interval; a dotted line marks no difference."""
     for place, given in enumerate(differences.values()):
         values = np.asarray(given, dtype=np.float64)
-        mean, low, high = paired_difference(values.tolist(), [0.0] * len(values))
+        mean, low, high = mean_interval(values)
         axes.scatter(values, np.full(len(values), place), s=8, color=GREY, alpha=0.6, linewidths=0)
         axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
         axes.plot(mean, place, "o", color=BLUE, markersize=5)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from mixrl_env.streams import stream
@@ -26,9 +27,18 @@ class Difference(NamedTuple):
     @property
     def text(self) -> str:
         """Mean and, where there is one, the interval."""
-        if np.isnan(self.low):
-            return f"{self.mean:+.4f}"
-        return f"{self.mean:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        return self.rounded(4)
+
+    def rounded(self, digits: int) -> str:
+        """`text` with another number of digits."""
+        mean, low, high = (f"{value:+.{digits}f}" for value in self)
+        return mean if np.isnan(self.low) else f"{mean} [{low}, {high}]"
+
+
+def mean_interval(values: npt.ArrayLike) -> Difference:
+    """Mean of differences that are paired already, one a split."""
+    given = np.asarray(values, dtype=np.float64).tolist()
+    return paired_difference(given, [0.0] * len(given))
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Difference:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.show.figures import BLUE, GREY, ORANGE, save_figure
-from experiments.show.statistics import BASELINE, paired_difference
+from experiments.show.statistics import BASELINE, mean_interval
 from experiments.show.tables import Titled
 from mixrl_env.streams import stream
 
@@ -45,8 +45,7 @@ def log_ratios(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _percent(values: pd.Series) -> str:
-    gain = paired_difference((100 * values).tolist(), [0.0] * len(values))
-    return f"{gain.mean:+.1f}" if np.isnan(gain.low) else f"{gain.mean:+.1f} [{gain.low:+.1f}, {gain.high:+.1f}]"
+    return mean_interval(100 * values).rounded(1)
 
 
 def _ratios(logs: pd.DataFrame) -> pd.DataFrame:
@@ -97,8 +96,7 @@ def draw_across(rows: pd.DataFrame, out: Path) -> Path:
     for number, name in enumerate(methods):
         color = colors.get(name) or next(others)
         for place, dataset in enumerate(datasets):
-            values = (100 * logs.loc[dataset, name]).tolist()
-            gain = paired_difference(values, [0.0] * len(values))
+            gain = mean_interval(100 * logs.loc[dataset, name])
             height = place + (number - (len(methods) - 1) / 2) * 0.8 / len(methods)
             axes.plot([gain.low, gain.high], [height, height], color=color, linewidth=1.2)
             axes.plot(gain.mean, height, "o", color=color, markersize=4, label=name if place == 0 else None)

@@ -21,7 +21,7 @@ from experiments.presets import Settings
 from experiments.runner.cells import Cell, Row
 from experiments.runner.store import Results
 from experiments.show.figures import draw_differences, save_figure
-from experiments.show.statistics import paired_difference
+from experiments.show.statistics import mean_interval
 from experiments.show.tables import Titled
 from experiments.study import Datasets, Seeds, Study
 from mixrl import MixRLRegressor
@@ -179,15 +179,9 @@ def _differences(stored: pd.DataFrame) -> pd.DataFrame:
         for line, rows in zip(lines, by_table.values(), strict=False):
             percent = _percent(rows, ours, theirs)
             means.append(percent.mean())
-            line[f"{ours} - {theirs}"] = _told(percent)
-        lines[-1][f"{ours} - {theirs}"] = _told(np.array(means[: len(measured)]))
+            line[f"{ours} - {theirs}"] = mean_interval(percent).rounded(1)
+        lines[-1][f"{ours} - {theirs}"] = mean_interval(means[: len(measured)]).rounded(1)
     return pd.DataFrame(lines)
-
-
-def _told(percent: np.ndarray) -> str:
-    gain = paired_difference(percent.tolist(), [0.0] * len(percent))
-    interval = "" if np.isnan(gain.low) else f" [{gain.low:+.1f}, {gain.high:+.1f}]"
-    return f"{gain.mean:+.1f}{interval}"
 
 
 def _answers(stored: pd.DataFrame) -> pd.DataFrame:
@@ -211,7 +205,7 @@ def _by_answer(stored: pd.DataFrame) -> pd.DataFrame:
     ways, unmixed = own["chosen"].map(len), own["chosen"].map(lambda chosen: chosen == [NO_MIXING])
     groups = {"no mixing": unmixed, "one": (ways == 1) & ~unmixed, "several": ways > 1}
     table = [
-        {"Ways": name, "Splits": int(which.sum()), "Difference": _told(percent[which].to_numpy())}
+        {"Ways": name, "Splits": int(which.sum()), "Difference": mean_interval(percent[which]).rounded(1)}
         for name, which in groups.items()
         if which.any()
     ]

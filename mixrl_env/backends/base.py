@@ -1,4 +1,4 @@
-"""What a backend does: advance a stack of regressors, compute their losses, and remove those that have stopped."""
+"""What a backend does: advance a stack of regressors, compute their losses, and remove the stopped ones."""
 
 from __future__ import annotations
 
