@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -160,6 +160,27 @@ def test_same_seed_same_search() -> None:
     ]
     assert np.array_equal(found[0], found[1])
     assert not np.array_equal(found[0], found[2])
+
+
+def test_the_least_budget_pays_for_one_generation() -> None:
+    """Ten single options twice and 16 plans, each in whole steps of 12 environments; the logger gets the curve."""
+
+    class Curve:
+        lines: ClassVar[list[dict[str, Any]]] = [{}]
+
+        def record(self, key: str, value: Any) -> None:
+            self.lines[-1][key] = value
+
+        def dump(self, step: int = 0) -> None:
+            self.lines.append({})
+
+    envs = MixRLVectorEnv(12, data=load_dataset("gap", 0), step_budget=5, **SETTINGS)
+    with pytest.raises(ValueError, match="a budget of 47 trainings is below one update of 48"):
+        PlanSearch().learn(envs, 47)
+    agent = PlanSearch(logger=Curve()).learn(envs, 48)
+    assert agent.theta is not None
+    assert [line.get("trainings") for line in Curve.lines] == [48, None]
+    assert agent.trainings == 48
 
 
 def test_environments_of_masks_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Whatever the shapes, types, scales, duplicates and ties: finite rewards, and nothing outside is changed."""
+"""Any shapes, types, scales, duplicates and ties: finite rewards, and nothing outside is changed."""
 
 from __future__ import annotations
 
