@@ -21,7 +21,7 @@
 #define TILE 8 /* outputs, or weight rows, in one register tile of TILE x 2 accumulators */
 #elif defined(__AVX__)
 #define VECTOR_BYTES 32
-#define TILE 4
+#define TILE 6
 #else
 #define VECTOR_BYTES 16
 #define TILE 4
@@ -40,7 +40,7 @@
 typedef REAL vec __attribute__((vector_size(VECTOR_BYTES)));
 #define LOAD(from) (*(const vec *)(from))
 #define STORE(to, value) (*(vec *)(to) = (value))
-#define SPREAD(scalar) ((vec){0} + (REAL)(scalar))
+#define SPREAD(scalar) ((REAL)(scalar) - (vec){0}) /* a plain broadcast: x - 0 is x, where 0 + x is not for -0 */
 #define ZERO_WHERE(condition, value) ((vec)(~(condition) & (__typeof__(condition))(value))) /* a NaN fails every condition and stays */
 
 typedef struct {
