@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from mixrl.checkpoint import Checkpoints
 from mixrl.controls import CrossEntropy, CrossEntropyConfig, RandomSearch, RandomSearchConfig
+from mixrl.data_valuation import DataValuation, DataValuationConfig
 from mixrl.estimators import MixRLRegressor, MixRLSampler
 from mixrl.mask_regression import MaskRegression, MaskRegressionConfig
 from mixrl.meta_gradient import MetaGradient, MetaGradientConfig
 from mixrl.plan_search import PlanSearch, PlanSearchConfig
 from mixrl.reinforce import Reinforce, ReinforceConfig
+from mixrl.reinforce_local import LocalReinforce
 from mixrl.reinforce_variants import ReinforceVariant, ReinforceVariantConfig
 from mixrl.training import Agent
 from mixrl.value_network import ValueNetwork, load_value_network, save_value_network
@@ -36,6 +38,9 @@ __all__ = [
     "Checkpoints",
     "CrossEntropy",
     "CrossEntropyConfig",
+    "DataValuation",
+    "DataValuationConfig",
+    "LocalReinforce",
     "MaskRegression",
     "MaskRegressionConfig",
     "MetaGradient",

@@ -140,9 +140,10 @@ class CrossEntropy(Learner[CrossEntropyConfig]):
             state=state, rows=state[:0, 0], p=np.empty(0), offered=[], masks=[], rewards=[]
         )
         self._row_size = state.shape[-1]
-        self._index = {row.tobytes(): place for place, row in enumerate(rows)}
+        self._players = PlayerIndex(rows)
         while run.left:
-            offered.append(self._rows(state))
+            offered.append(self._players.add(state))
+            self._p = np.append(self._p, np.full(len(self._players) - len(self._p), 0.5))
             p = self._p[offered[-1]]
             mask = rng.random(p.shape) < p
             masks.append(mask)
@@ -152,8 +153,8 @@ class CrossEntropy(Learner[CrossEntropyConfig]):
                 self._move(np.concatenate(offered), np.concatenate(masks), np.concatenate(rewards))
                 offered, masks, rewards = [], [], []
             metrics = update_metrics(logit(p), mask, reward, info)
-            rows = np.frombuffer(b"".join(self._index), dtype=state.dtype).reshape(-1, self._row_size)
-            run.end_update(metrics, state=state, rows=rows, p=self._p, offered=offered, masks=masks, rewards=rewards)
+            values = {"p": self._p, "offered": offered, "masks": masks, "rewards": rewards}
+            run.end_update(metrics, state=state, rows=self._players.rows, **values)
         return self
 
     def _move(self, offered: IntArray, masks: npt.NDArray[np.bool_], rewards: FloatArray) -> None:
@@ -167,14 +168,6 @@ class CrossEntropy(Learner[CrossEntropyConfig]):
         moved = (1 - self.config.step) * self._p + self.config.step * share
         self._p = moved.clip(self.config.margin, 1 - self.config.margin)
 
-    def _rows(self, state: Rows) -> IntArray:
-        """Which entry of p an observation row is; new ones start at 1/2."""
-        assert self._p is not None
-        rows = np.ascontiguousarray(state).reshape(-1, state.shape[-1])
-        index = np.array([self._index.setdefault(row.tobytes(), len(self._index)) for row in rows])
-        self._p = np.append(self._p, np.full(len(self._index) - len(self._p), 0.5))
-        return index.reshape(state.shape[:-1])
-
     def probabilities(self, rows: Rows) -> FloatArray:
         """P of each observation row, 1/2 for rows that were never offered; see `mixrl.training.Agent`.
 
@@ -184,6 +177,38 @@ class CrossEntropy(Learner[CrossEntropyConfig]):
         if self._p is None:
             raise RuntimeError("call learn() before probabilities()")
         check_rows(rows, self._row_size)
-        flat = np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])
-        index = np.array([self._index.get(row.tobytes(), -1) for row in flat], dtype=np.int64)
-        return np.append(self._p, 0.5)[index].reshape(rows.shape[:-1])
+        p: FloatArray = np.append(self._p, 0.5)[self._players.find(rows)]
+        return p
+
+
+class PlayerIndex:
+    """Numbers distinct observation rows, in the order in which they are first seen.
+
+    Args:
+        rows: that have the first numbers, shape (players, row size).
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._like = rows[:0]
+        self._numbers = {row.tobytes(): number for number, row in enumerate(np.ascontiguousarray(rows))}
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @property
+    def rows(self) -> Rows:
+        """All rows, in the order of their numbers, shape (players, row size)."""
+        return np.frombuffer(b"".join(self._numbers), dtype=self._like.dtype).reshape(-1, self._like.shape[-1])
+
+    def add(self, rows: Rows) -> IntArray:
+        """Numbers of rows (..., row size), shape (...,); new rows get the next ones."""
+        found = [self._numbers.setdefault(row.tobytes(), len(self)) for row in self._flat(rows)]
+        return np.array(found, dtype=np.int64).reshape(rows.shape[:-1])
+
+    def find(self, rows: Rows) -> IntArray:
+        """Numbers of rows (..., row size), shape (...,); -1 for rows that were never added."""
+        found = [self._numbers.get(row.tobytes(), -1) for row in self._flat(rows)]
+        return np.array(found, dtype=np.int64).reshape(rows.shape[:-1])
+
+    def _flat(self, rows: Rows) -> Rows:
+        return np.ascontiguousarray(rows).reshape(-1, rows.shape[-1])

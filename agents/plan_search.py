@@ -2,8 +2,9 @@
 
 The policy scores every option of a row with a linear function of its features (`mixrl_env.features`), one function for each
 kind of distance; a row takes the option with the highest score in each distance, if that is above 0. CMA-ES searches the
-parameters by the rewards of the plans that they give. It is REINFORCE in parameter space: the update of the mean is a natural
-policy gradient of the expected reward with respect to the distribution of the parameters, and no plan is sampled by itself.
+parameters by the losses of the plans that they give; validation rows count by how well their labels can be known. It is
+REINFORCE in parameter space: the update of the mean is a natural policy gradient of the expected reward with respect to the
+distribution of the parameters, and no plan is sampled by itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mixrl.training import (
     Envs,
     FloatArray,
     Learner,
+    Logger,
     ProgressCallback,
     Rows,
     Run,
@@ -73,17 +75,32 @@ class PlanSearchConfig:
 class PlanSearch(Learner[PlanSearchConfig]):
     """CMA-ES in the parameters of a linear scoring function, from the best single option for all rows on.
 
-    It needs environments with `observe=("features",)` and `action="plan"`. All plans of a generation are trained with the same
-    random numbers.
+    It needs environments with `observe=("features",)`, `action="plan"` and `detailed_info=True`. All plans of a generation are
+    trained with the same random numbers. The score of a plan is minus its mean loss over the validation rows, weighted.
+
+    Args:
+        config, seed, logger: as in `Learner`.
+        weights: of the validation rows, shape (n_val,), 0 for rows that the search must not see; None is
+            `MixingProblem.val_weights`.
 
     Attributes:
         theta: parameters of the policy, shape (3, NUM_WEIGHTS): for data distance, label distance and every other row; None
             before `learn`.
-        singles: mean reward of every single option that was tried, by its name, "no mixing" first.
+        singles: mean score of every single option that was tried, by its name, "no mixing" first.
     """
 
     config_type = PlanSearchConfig
     theta: FloatArray | None = None
+
+    def __init__(
+        self,
+        config: PlanSearchConfig | None = None,
+        seed: int = 0,
+        logger: Logger | None = None,
+        weights: FloatArray | None = None,
+    ) -> None:
+        super().__init__(config, seed, logger)
+        self._weights = weights
 
     def learn(self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Search with at most num_trainings rewards; see `mixrl.training.Agent`.
@@ -96,12 +113,14 @@ class PlanSearch(Learner[PlanSearchConfig]):
         at_first = config.repeats * -(-len(singles) // m) * m
         a_generation = -(-config.population // m) * m
         envs, (rows, *_) = self._reset(envs, num_trainings, at_first + a_generation, plans=True)
-        if rows.shape[-1] != len(FEATURES):
-            raise ValueError('PlanSearch sees features alone: make the environment with observe=("features",)')
+        if rows.shape[-1] != len(FEATURES) or not problem.config.detailed_info:
+            raise ValueError('PlanSearch needs environments made with observe=("features",) and detailed_info=True')
+        weights = problem.val_weights if self._weights is None else self._weights
+        weights = weights / weights.sum()
         scores = np.zeros(len(singles))
         for repeat in range(config.repeats):
-            rewards, _ = self._rewards(envs, [plan_of(problem, theta, rows) for theta in singles.values()], repeat)
-            scores += rewards / config.repeats
+            plans = [plan_of(problem, theta, rows) for theta in singles.values()]
+            scores += self._scores(envs, plans, repeat, weights)[0] / config.repeats
         self.singles = dict(zip(singles, scores.tolist(), strict=True))
         theta = [*singles.values()][int(scores.argmax())]
         used = [index for index, space in enumerate(SPACES) if space in problem.neighbors.by_space]
@@ -117,8 +136,8 @@ class PlanSearch(Learner[PlanSearchConfig]):
             asked = [search.ask() for _ in range(config.population)]
             thetas = [_placed(values, used) for values in asked]
             plans = [plan_of(problem, own, rows) for own in thetas]
-            rewards, metrics = self._rewards(envs, plans, config.repeats + run.done)
-            search.tell([(values, -reward) for values, reward in zip(asked, rewards, strict=True)])
+            own_scores, metrics = self._scores(envs, plans, config.repeats + run.done, weights)
+            search.tell([(values, -score) for values, score in zip(asked, own_scores, strict=True)])
             self.theta = _placed(search.mean, used)
             metrics |= {"search/sigma": float(search._sigma), "search/mixed": float(np.mean([(p > 0).mean() for p in plans]))}
             run.end_update(metrics)
@@ -139,20 +158,22 @@ class PlanSearch(Learner[PlanSearchConfig]):
         p: FloatArray = expit(scores_of(self.theta, rows))
         return p
 
-    def _rewards(self, envs: Envs, plans: Sequence[npt.NDArray[np.int64]], seed: int) -> tuple[FloatArray, dict[str, float]]:
-        """One reward a plan, all with the same random numbers; plans that fill up the last step of the vector are lost."""
-        m, rewards, infos = envs.num_envs, [], []
+    def _scores(
+        self, envs: Envs, plans: Sequence[npt.NDArray[np.int64]], seed: int, weights: FloatArray
+    ) -> tuple[FloatArray, dict[str, float]]:
+        """One score a plan, all with the same random numbers; plans that fill up the last step of the vector are lost."""
+        m, losses, infos = envs.num_envs, [], []
         own = int(stream(self.seed, "plan rewards", seed).integers(2**31))
         for first in range(0, len(plans), m):
             some = [*plans[first : first + m]]
             some += [some[-1]] * (m - len(some))
             envs.reset(seed=[own] * m)  # type: ignore[arg-type]
-            _, reward, info = step_once(envs, np.array(some))
-            rewards.append(reward)
+            _, _, info = step_once(envs, np.array(some))
+            losses.append(info["val_losses"])
             infos.append(env_metrics(info))
-        found = np.concatenate(rewards)[: len(plans)]
+        scores = -np.concatenate(losses)[: len(plans)] @ weights
         metrics = {name: float(np.mean([one[name] for one in infos])) for name in infos[0]}
-        return found, metrics | {"reward/mean": float(found.mean()), "reward/std": float(found.std())}
+        return scores, metrics | {"score/mean": float(scores.mean()), "score/std": float(scores.std())}
 
 
 def scores_of(theta: FloatArray, rows: Rows) -> FloatArray:

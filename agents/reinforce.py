@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -62,7 +63,7 @@ class Reinforce(Learner[ReinforceConfig]):
             D_m = torch.bernoulli(p, generator=generator)  # add (x_i, y_i, k_i) with probability h: masks (m, B) of 0 and 1
             D_b, reward, info = step_once(envs, D_m.numpy().astype(np.int8))  # train f_phi, and draw the next D^b
             D_m, R = D_m.to(device), torch.as_tensor(reward, dtype=torch.float32, device=device)  # R = -C * Loss
-            objective = self._objective(D_m, logits, R, Base)
+            objective = self._objective(D_m, logits, R, Base, info)
             parts["adam"].zero_grad()
             (-objective).backward()  # theta = theta - alpha * C * (Loss - Base) * grad log pi_theta(D^m | D^b), by Adam
             parts["adam"].step()
@@ -83,7 +84,7 @@ class Reinforce(Learner[ReinforceConfig]):
         self.network = h
         return {"h": h, "adam": torch.optim.Adam(h.parameters(), lr=self.config.learning_rate)}
 
-    def _objective(self, D_m: Tensor, logits: Tensor, R: Tensor, Base: float) -> Tensor:
+    def _objective(self, D_m: Tensor, logits: Tensor, R: Tensor, Base: float, info: Mapping[str, Any]) -> Tensor:
         """What is maximised; its gradient is Eq. 1."""
         return ((R - Base) * log_pi(logits, D_m)).mean()
 

@@ -83,7 +83,7 @@ class ReinforceVariant(Reinforce):
         self._progress = Progress(self.config.progress_window, self.config.patience)
         return super()._start(h) | {"progress": self._progress}
 
-    def _objective(self, D_m: Tensor, logits: Tensor, R: Tensor, Base: float) -> Tensor:
+    def _objective(self, D_m: Tensor, logits: Tensor, R: Tensor, Base: float, info: Mapping[str, Any]) -> Tensor:
         """Eq. 1 with another baseline and scale, and the entropy."""
         config = self.config
         reference = Base if config.baseline == "moving_average" else (R.sum() - R) / (len(R) - 1)

@@ -44,7 +44,13 @@ class Logger(Protocol):
 
 
 class Agent(Protocol):
-    """Learns to select rows. All but `mixrl.MetaGradient` see the environment only through Gymnasium."""
+    """Learns to select rows. Most see the environment only through Gymnasium.
+
+    Attributes:
+        trainings: inner trainings that `learn` has spent.
+    """
+
+    trainings: int
 
     def learn(self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Learn on one environment or a vector of them, spending at most num_trainings steps (inner trainings).
@@ -317,7 +323,8 @@ def update_metrics(logits: Values, masks: Values, reward: Values, info: Mapping[
 
 def env_metrics(info: Mapping[str, Any]) -> dict[str, float]:
     """Means over the infos of m trainings, as a vector environment gathers them, under the names env/..."""
-    return {f"env/{key}": float(np.mean(value)) for key, value in info.items() if not key.startswith("_")}
+    means = {key: np.mean(value) for key, value in info.items() if not key.startswith("_") and np.ndim(value) < 2}
+    return {f"env/{key}": float(mean) for key, mean in means.items()}
 
 
 def _name(agent: Learner[Any], envs: AnyEnv) -> dict[str, str]:

@@ -22,7 +22,9 @@ from mixrl_env.registration import SMALL_REGRESSOR as _SMALL
 from mixrl_env.regressor import Schedule
 
 EnvId = Literal["MixRL-v0", "MixRL-NO2-v0", "MixRL-Synthetic-v0", "MixRL-Product-v0"]
-AgentName = Literal["reinforce", "mask_regression", "plan_search", "none"]
+AgentName = Literal[
+    "reinforce", "local_reinforce", "mask_regression", "plan_search", "ppo", "random_search", "banzhaf", "ame", "none"
+]
 PlanKind = Literal["most_probable", "sampled"]
 _AGENT_SETTINGS = ("reinforce", "mask_regression", "plan_search")
 _ENV_IDS: dict[str, Any] = {settings["data"]: env_id for env_id, settings in PAPER_SETTINGS.items()}
@@ -51,8 +53,9 @@ class Settings:
         standardize_labels: whether f_phi is trained on standardised labels; see `mixrl_env.ProblemConfig`.
         num_envs: m, masks an update.
         trainings: inner trainings that the agent may spend; REINFORCE may converge before (`ReinforceVariantConfig.patience`).
-        agent: "reinforce", or "mask_regression" or "plan_search", ours; "none" gives every row and option the same probability.
-        reinforce: settings of Algorithm 1.
+        agent: "reinforce", the paper's; "local_reinforce", "mask_regression" or "plan_search", ours; "ppo", "random_search",
+            "banzhaf" or "ame" to compare with; "none" gives every row and option the same probability.
+        reinforce: settings of Algorithm 1 and of local_reinforce.
         mask_regression: settings of the regression on masks.
         plan_search: settings of the plan search.
         plan: "most_probable" options of every row, as in the paper; "sampled" draws one plan from the policy for each final
@@ -148,7 +151,8 @@ class Settings:
         settings = dataclasses.asdict(dataclasses.replace(self, table=None))
         if self.table is not None:
             settings["table"] = self.table.as_dict()
-        used = (name for name in settings if name == self.agent or name not in _AGENT_SETTINGS)
+        agent = "reinforce" if self.agent == "local_reinforce" else self.agent
+        used = (name for name in settings if name == agent or name not in _AGENT_SETTINGS)
         return {name: settings[name] for name in used if settings[name] is not None}
 
     def env_settings(self) -> dict[str, Any]:

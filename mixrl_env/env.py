@@ -129,7 +129,8 @@ class MixRLEnv(gym.Env[Observation, Action]):
     anew. What follows a diverged step starts as that step did: from the same kept or pre-trained weights, or from scratch.
 
     ## Info
-    After a step: val_loss, val_rmse, num_selected, num_mixed, train_steps, diverged.
+    After a step: val_loss, val_rmse, num_selected, num_mixed, train_steps, diverged. With `detailed_info=True` (ours) also
+    val_losses, the squared error of every validation row (n_val,), and the rows and options that were offered, each (B,).
 
     ## Arguments
     - `data`: a `RegressionData`, or the name of a dataset such as "no2".
@@ -137,8 +138,8 @@ class MixRLEnv(gym.Env[Observation, Action]):
     - `render_mode`: None, or "ansi" for a line on the last step.
     - `horizon`: steps of an episode; above 1 is ours, see "Episode End".
     - every field of `ProblemConfig`, such as `options`, `observe`, `action`, `lam`, `reward_scale`, `regressor`,
-      `standardize_labels`, `schedule`, `pretrained`, `step_budget`. `schedule="constant"` is the paper's reward: from scratch
-      to the early stop.
+      `standardize_labels`, `schedule`, `pretrained`, `step_budget`, `detailed_info`. `schedule="constant"` is the paper's
+      reward: from scratch to the early stop.
 
     The same seed and the same masks give the same rewards and infos; global random generators are neither used nor touched.
     Copies, pickled or deep-copied, go on as the original does. Nothing is held that `close` must release: it may be called at

@@ -16,11 +16,16 @@ target, an option (space, k) of a row i with neighbours j, mixed rows (x_ij, y_i
     label_space      0 for data distance, 1 for label distance, 1/2 for every other row
 
 The first eight, u >= 0, are squashed to u / (1 + u), so that all lie in [0, 1].
+
+The same regressors tell how well the label of a validation row can be known: with r^2 the mean of ((y - y_hat(x)) / s)^2 over
+the row and its 14 nearest validation rows, and R its mean over all rows, a row has the weight 1 / (r^2 + R / 4), divided by the
+mean weight.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,26 +53,36 @@ SPACE_CODES = {"data": 0.0, "label": 1.0, "all": 0.5}
 """Values of label_space."""
 _SQUASHED = FEATURES.index("log_k")  # the features before it
 _REGRESSORS = 16
+_NEAR, _FLOOR = 14, 1 / 4  # of the weights: neighbours, and the share of the mean square that is added
 _BLOCK = 4096  # mixed rows that are predicted at once
 CROSS_FITTED = RegressorConfig(hidden_sizes=(64, 64), learning_rate=0.003, max_steps=3000)
 """The regressors behind the features; they stop early on the validation rows."""
 
 
-def row_features(
+class Judged(NamedTuple):
+    """What the cross-fitted regressors say.
+
+    Attributes:
+        features: of every training row with every option, shape (n, |N|, len(FEATURES)), in [0, 1].
+        val_weights: of the validation rows, shape (n_val,), with mean 1.
+    """
+
+    features: npt.NDArray[np.float32]
+    val_weights: FloatArray
+
+
+def judge_rows(
     train: TrainingSet, val: TrainingSet, neighbors: NeighborTable, lam: MixRatio, labels: LabelScale, device: str = "auto"
-) -> npt.NDArray[np.float32]:
-    """Features of every training row with every option.
+) -> Judged:
+    """Train the regressors and compute what they say.
 
     Args:
         train: standardised features (n, d) and labels (n, e) of the training rows.
-        val: those of the validation rows, for the early stop of the regressors.
+        val: those of the validation rows, also for the early stop of the regressors.
         neighbors: of the training rows, with the options.
         lam: mix ratio; a ratio that is drawn counts as 1/2.
         labels: scale of the labels.
         device: where the regressors are trained.
-
-    Returns:
-        Shape (n, |N|, len(FEATURES)), in [0, 1].
     """
     x, y = train
     y = labels.to_standard(y)
@@ -94,14 +109,14 @@ def row_features(
             found[:, index, FEATURES.index("log_k")] = np.log(options[index].k or count) / np.log(n)
             found[:, index, FEATURES.index("label_space")] = SPACE_CODES[space]
     found[..., :_SQUASHED] /= 1 + found[..., :_SQUASHED]
-    return found.astype(np.float32)
+    return Judged(found.astype(np.float32), judge.weights())
 
 
 class _Judges:
     """Regressors that each see a random half of the training rows."""
 
     def __init__(self, train: TrainingSet, val: TrainingSet, device: str) -> None:
-        self.x, self.y = train
+        (self.x, self.y), self._val = train, val
         n = len(self.x)
         rng = stream(0, "cross-fitted halves")
         self.seen = np.zeros((_REGRESSORS, n), dtype=bool)
@@ -118,6 +133,16 @@ class _Judges:
         self.scale = np.sqrt(np.square(residual).mean(axis=0))
         self.scale[self.scale == 0] = 1.0
         self.residual = np.abs(residual / self.scale).mean(axis=1)
+
+    def weights(self) -> FloatArray:
+        """Of the validation rows, shape (n_val,)."""
+        x, y = self._val
+        square = np.square((y - self._fitted.predict(x).mean(axis=0)) / self.scale).mean(axis=1)
+        near = np.concatenate([np.arange(len(x))[:, None], nearest_neighbors(x, min(_NEAR, len(x) - 1))], axis=1)
+        local = square[near].mean(axis=1)
+        weight = 1 / (local + _FLOOR * local.mean()) if local.any() else np.ones(len(x))
+        scaled: FloatArray = weight / weight.mean()
+        return scaled
 
     def pairs(self, i: IntArray, j: IntArray, lam: FloatArray) -> dict[str, FloatArray]:
         """The features that need predictions, of mixed rows (p,)."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mixrl_env.checks import check_seed, check_types
 from mixrl_env.data import FloatArray, IntArray, LabelScale, RegressionData
-from mixrl_env.features import FEATURES, row_features
+from mixrl_env.features import FEATURES, Judged, judge_rows
 from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix, with_mixed_rows
 from mixrl_env.neighbors import DEFAULT_OPTIONS, NeighborOption, NeighborTable
 from mixrl_env.observation import DEFAULT_PARTS, Observation, RowObserver, check_parts
@@ -57,6 +57,7 @@ class ProblemConfig:
         step_budget: optimiser steps of a reward's training; the reward takes the loss at the end. None with "annealed" is half
             of the one training's steps to its kept weights, but at least 100 and at most 1,000. None with "constant" trains
             to the early stop and takes the lowest validation loss.
+        detailed_info: whether info also carries what was offered and the loss of every validation row; see `Outcome`.
 
     Raises:
         ValueError: for a value out of its range.
@@ -74,6 +75,7 @@ class ProblemConfig:
     pretrained: float | bool | None = None
     pretrain_seed: int = 0
     step_budget: int | None = None
+    detailed_info: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "observe", check_parts(self.observe))
@@ -147,6 +149,8 @@ class Outcome:
         num_mixed: mixed rows that were added to the batch.
         train_steps: optimiser steps of the inner training.
         diverged: True if the loss was not finite or beyond `MixingProblem.diverged_loss`, which then stands in its place.
+        details: with `ProblemConfig.detailed_info` val_losses, the mean squared error of every validation row (n_val,), and the
+            rows and options that were offered, each (B,); else empty.
     """
 
     val_loss: float
@@ -154,6 +158,7 @@ class Outcome:
     num_mixed: int
     train_steps: int
     diverged: bool
+    details: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict, compare=False)
 
     def info(self) -> dict[str, Any]:
         """The environment's info dictionary."""
@@ -164,6 +169,7 @@ class Outcome:
             "num_mixed": self.num_mixed,
             "train_steps": self.train_steps,
             "diverged": self.diverged,
+            **self.details,
         }
 
 
@@ -250,14 +256,21 @@ class MixingProblem:
             steps = int(np.clip(self.pretraining.kept_steps[0] // 2, FEWEST_STEPS, MOST_STEPS))
         return replace(self.config.regressor, schedule=schedule, max_steps=steps, patience=None)
 
-    @cached_property
+    @property
     def features(self) -> Observation:
-        """Features of every row and option, shape (n_train, |N|, features); computed when they are first asked for.
+        """Features of every row and option, shape (n_train, |N|, features); see `mixrl_env.features`."""
+        return self._judged.features
 
-        See `mixrl_env.features`.
-        """
+    @property
+    def val_weights(self) -> FloatArray:
+        """How well the label of each validation row can be known, shape (n_val,), mean 1; see `mixrl_env.features`."""
+        return self._judged.val_weights
+
+    @cached_property
+    def _judged(self) -> Judged:
+        """Computed when it is first asked for."""
         train, val = (self.x_train, self.data.y_train), (self.x_val, self.data.y_val)
-        return row_features(train, val, self.neighbors, self.config.lam, self.data.label_scale, self.config.regressor.device)
+        return judge_rows(train, val, self.neighbors, self.config.lam, self.data.label_scale, self.config.regressor.device)
 
     def _pretrain(self, regressor: RegressorConfig) -> FittedRegressors:
         """The same initial weights and minibatches at every call."""
@@ -421,6 +434,7 @@ class MixingProblem:
         starts = [self.pretrained_weights if given is None else given for given in initial or [None] * len(selected)]
         fitted = self.fit(train_sets, rngs, self.reward_regressor, starts)
         outcomes = []
+        details = self._details(batches, fitted) if self.config.detailed_info else [{}] * len(selected)
         for m, (own, (x, _)) in enumerate(zip(selected, train_sets, strict=True)):
             loss = float(fitted.val_loss[m])
             diverged = bool(fitted.diverged[m]) or not loss <= self.diverged_loss
@@ -431,9 +445,25 @@ class MixingProblem:
                     num_mixed=len(x) - len(batches[m].rows),
                     train_steps=int(fitted.train_steps[m]),
                     diverged=diverged,
+                    details=details[m],
                 )
             )
         return outcomes, fitted
+
+    def _details(self, batches: Sequence[Batch], fitted: FittedRegressors) -> list[dict[str, npt.NDArray[Any]]]:
+        """`Outcome.details`, one for each batch."""
+        losses = self.val_losses(fitted)
+        return [{"val_losses": own, **batch._asdict()} for own, batch in zip(losses, batches, strict=True)]
+
+    def val_losses(self, fitted: FittedRegressors) -> FloatArray:
+        """Squared error of M regressors on each validation row, a mean over targets, label units squared, shape (M, n_val).
+
+        None is above `diverged_loss`.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # of trainings that diverged
+            losses = np.square(fitted.predict(self.x_val) - self.data.y_val).mean(axis=2)
+        bounded: FloatArray = np.where(losses <= self.diverged_loss, losses, self.diverged_loss)
+        return bounded
 
     def reward(self, outcome: Outcome) -> float:
         """R = -C * validation loss."""

@@ -38,6 +38,8 @@ REFERENCES = {
     **BASELINES,
     **PEERS,
     "Best single option": plan_search.augment_single,
+    "Best single option, weighted": plan_search.augment_single_weighted,
+    "Rule without learning": plan_search.augment_by_rule,
     "Plan that knows the corner": known_corner.augment,
     "Oracle by kind of row": oracle.augment,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,7 +13,16 @@ import pandas as pd
 from experiments.methods import plan_search
 from experiments.methods.base import Augmented, Choice, Trial
 from experiments.presets import Settings
-from mixrl import MaskRegression, ReinforceVariant
+from mixrl import (
+    Agent,
+    DataValuation,
+    DataValuationConfig,
+    LocalReinforce,
+    MaskRegression,
+    RandomSearch,
+    Reinforce,
+    ReinforceVariant,
+)
 from mixrl.value_network import network_bytes
 from mixrl_env import MixingProblem
 from mixrl_env.data import FloatArray
@@ -99,14 +109,15 @@ def learn(trial: Trial) -> Learned:
     if settings.agent == "none":
         return Learned(np.full(shape, 0.5))
     curve: list[dict[str, float]] = []
+    start = time.monotonic()
 
     def watch(done: int, metrics: dict[str, float]) -> None:
-        curve.append({"trainings": done, **metrics})
+        curve.append({"trainings": done, "seconds": time.monotonic() - start, **metrics})
         words = f"val RMSE {metrics['env/val_rmse']:.4f}, mean p {metrics['policy/p_mean']:.2f}"
         trial.report(done, settings.trainings, words)
 
     agent = make_agent(settings, trial.split_seed)
-    own = settings.env_settings() | {"data": problem.data}
+    own = settings.env_settings() | {"data": problem.data, "detailed_info": settings.agent == "local_reinforce"}
     agent.learn(gym.make_vec(settings.env_id, settings.num_envs, "vector_entry_point", **own), settings.trainings, watch)
     every = problem.every_row_and_option()
     probabilities = agent.probabilities(problem.observe(every)).reshape(shape)
@@ -114,7 +125,7 @@ def learn(trial: Trial) -> Learned:
     policy = {"row": every.rows, "space": [o.space for o in options], "k": [o.k for o in options]}
     tables = {"progress": pd.DataFrame(curve), "policy": pd.DataFrame({**policy, "probability": probabilities.ravel()})}
     trainings = agent.trainings + int(problem.config.starts_at > 0)  # and the pre-training
-    if isinstance(agent, MaskRegression):
+    if not isinstance(agent, Reinforce):
         return Learned(probabilities, trainings, False, tables)
     assert agent.network is not None  # learn() has made it
     return Learned(
@@ -122,8 +133,21 @@ def learn(trial: Trial) -> Learned:
     )
 
 
-def make_agent(settings: Settings, seed: int) -> ReinforceVariant | MaskRegression:
+def make_agent(settings: Settings, seed: int) -> Agent:
     """The agent that the settings name."""
-    if settings.agent == "mask_regression":
-        return MaskRegression(settings.mask_regression, seed)
-    return ReinforceVariant(settings.reinforce, seed)
+    match settings.agent:
+        case "reinforce":
+            return ReinforceVariant(settings.reinforce, seed)
+        case "local_reinforce":
+            return LocalReinforce(settings.reinforce, seed)
+        case "mask_regression":
+            return MaskRegression(settings.mask_regression, seed)
+        case "random_search":
+            return RandomSearch(seed=seed)
+        case "banzhaf" | "ame" as estimator:
+            return DataValuation(DataValuationConfig(estimator), seed)
+        case "ppo":
+            from mixrl import SB3Agent, SB3Config  # stable-baselines3 takes seconds to import
+
+            return SB3Agent(SB3Config("ppo"), seed)
+    raise ValueError(f"no agent that learns probabilities is called {settings.agent!r}")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.methods.base import Augmented, Choice, Trial
+from experiments.methods.plan_search import plan_table
 from mixrl_env import MixingProblem
 from mixrl_env.datasets.known import KNOWN
 from mixrl_env.neighbors import NeighborOption
@@ -38,11 +39,12 @@ def augment(trial: Trial) -> Augmented:
     first = KNOWN[data.name].in_first(data.x_train)
     choices = [(), *((index,) for index in range(len(options))), *((at, at + len(_KS)) for at in range(len(_KS)))]
     plans, sets = list(product(choices, choices)), []
+    batches = []
     for plan in plans:
         kinds = zip(plan, (first, ~first), strict=True)
         rows = [(row, option) for own, kind in kinds for option in own for row in np.flatnonzero(kind)]
-        chosen = np.array(rows, dtype=np.int64).reshape(-1, 2)
-        sets.append(problem.augmented(Batch(chosen[:, 0], chosen[:, 1]), stream(trial.split_seed, "oracle")))
+        batches.append(Batch(*np.array(rows, dtype=np.int64).reshape(-1, 2).T))
+        sets.append(problem.augmented(batches[-1], stream(trial.split_seed, "oracle")))
     trial.report(0, len(sets), f"measuring {len(sets)} plans")
     rngs = [stream(trial.split_seed, "oracle trainings", repeat) for _ in sets for repeat in range(_REPEATS)]
     fitted = problem.fit([own for own in sets for _ in range(_REPEATS)], rngs)
@@ -52,4 +54,5 @@ def augment(trial: Trial) -> Augmented:
     names = [" and ".join(f"{options[one].space} {options[one].k}" for one in own) or "nothing" for own in plans[best]]
     name = ", ".join(f"{group}: {what}" for group, what in zip(KNOWN[data.name].groups, names, strict=True))
     table = pd.DataFrame({"plan": range(len(plans)), "test_rmse": np.sqrt(risk)})
-    return Augmented([sets[best]], len(rngs), Choice((name,)), {"candidates": table})
+    tables = {"candidates": table, "plan": plan_table(problem, batches[best])}
+    return Augmented([sets[best]], len(rngs), Choice((name,)), tables)

@@ -22,6 +22,7 @@ from experiments.show.statistics import BASELINE
 from experiments.show.tables import Titled
 from experiments.studies.comparison_across import across_tables, draw_across
 from experiments.studies.comparison_figures import draw_figures
+from experiments.studies.comparison_plans import draw_plans
 from experiments.studies.comparison_tables import comparison_tables
 from experiments.study import Seeds, Study, one_of
 from mixrl_env import MixRLEnv, dataset_names
@@ -119,7 +120,7 @@ class Comparison(Study):
     def draw(results: Results, out: Path) -> list[Path]:
         """Learning curves, chosen options, methods side by side, and settings that were varied."""
         across = [draw_across(results.rows, out / "figures")] if _many(results) else []
-        return [*across, *draw_figures(results, out / "figures")]
+        return [*across, *draw_plans(results, out / "figures"), *draw_figures(results, out / "figures")]
 
 
 def _many(results: Results) -> bool:
