@@ -460,8 +460,10 @@ class MixingProblem:
 
         None is above `diverged_loss`.
         """
+        # One by one: rounding must not depend on how many there are.
+        predicted = np.concatenate([fitted.one(m).predict(self.x_val) for m in range(len(fitted.val_loss))])
         with np.errstate(over="ignore", invalid="ignore"):  # of trainings that diverged
-            losses = np.square(fitted.predict(self.x_val) - self.data.y_val).mean(axis=2)
+            losses = np.square(predicted - self.data.y_val).mean(axis=2)
         bounded: FloatArray = np.where(losses <= self.diverged_loss, losses, self.diverged_loss)
         return bounded
 

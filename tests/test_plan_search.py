@@ -18,14 +18,20 @@ from mixrl import PlanSearch, PlanSearchConfig
 from mixrl.plan_search import plan_of, single_options
 from mixrl_env import MixingProblem, MixRLVectorEnv, ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.datasets.known import KNOWN
-from mixrl_env.features import FEATURES
+from mixrl_env.features import FEATURES, _Judges
 from mixrl_env.neighbors import NeighborOption
 from mixrl_env.plans import apply_plan
 from mixrl_env.problem import Batch
 
 OPTIONS = tuple(NeighborOption(space, k) for space in ("data", "label") for k in (1, 4, 16))
 TINY = RegressorConfig(hidden_sizes=(16,), learning_rate=0.01, max_steps=200, eval_every=20)
-SETTINGS: dict[str, Any] = {"options": OPTIONS, "regressor": TINY, "observe": ("features",), "action": "plan"}
+SETTINGS: dict[str, Any] = {
+    "options": OPTIONS,
+    "regressor": TINY,
+    "observe": ("features",),
+    "action": "plan",
+    "detailed_info": True,
+}
 
 
 def problem_of(name: str, **settings: Any) -> MixingProblem:
@@ -70,6 +76,21 @@ def test_features_tell_what_is_true() -> None:
         assert values[noisy].mean() > 1.5 * values[~noisy].mean()
     bend = problem_of("gap").features[..., FEATURES.index("bend")].mean(axis=0)
     assert bend[3:].min() > 2 * bend[:3].max()  # label options against data options
+
+
+def test_noisy_validation_rows_count_less() -> None:
+    """Weights against loops, and on rows whose noise is known."""
+    problem = problem_of("noisy_corner")
+    weights, data = problem.val_weights, problem.data
+    assert weights.mean() == pytest.approx(1)
+    noisy = KNOWN["noisy_corner"].in_first(data.x_val)
+    assert weights[noisy].mean() < 0.25 * weights[~noisy].mean()
+    train, val = ((x, data.standardize_y(y)) for x, y in ((problem.x_train, data.y_train), (problem.x_val, data.y_val)))
+    judge = _Judges(train, val, "cpu")
+    square = ((val[1] - judge._fitted.predict(val[0]).mean(axis=0)) / judge.scale)[:, 0] ** 2
+    local = [square[np.argsort(np.linalg.norm(val[0] - row, axis=1))[:15]].mean() for row in val[0]]
+    expected = 1 / (np.array(local) + np.mean(local) / 4)
+    np.testing.assert_allclose(weights, expected / expected.mean(), rtol=1e-6)
 
 
 def test_units_do_not_change_features() -> None:
@@ -129,23 +150,25 @@ def test_single_options_are_policies_of_one_option() -> None:
 
 
 class Known(MixRLVectorEnv):
-    """The reward counts rows that the plan treats as it should: quiet rows mixed by data distance, noisy ones not at all."""
+    """The losses count rows that the plan treats as it should not: quiet rows that are not mixed, noisy ones that are."""
 
     def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         state, _, *ended, info = super().step(actions)
         noisy = KNOWN["noisy_corner"].in_first(self.problem.data.x_train)
         mixed = (actions.reshape(self.num_envs, 60, 2) > 0).any(axis=2)
-        return state, (mixed != noisy).mean(axis=1), *ended, info
+        wrong = (mixed == noisy).mean(axis=1)
+        info["final_info"]["val_losses"] = np.tile(wrong[:, None], (1, len(self.problem.x_val)))
+        return state, -wrong, *ended, info
 
 
 def test_finds_the_plan_that_is_rewarded() -> None:
     envs = Known(8, data=load_dataset("noisy_corner", 0), step_budget=1, **SETTINGS)
     curve: list[float] = []
     agent = PlanSearch(PlanSearchConfig(repeats=1), seed=0)
-    agent.learn(envs, 400, lambda _, metrics: curve.append(metrics["reward/mean"]))
+    agent.learn(envs, 400, lambda _, metrics: curve.append(metrics["score/mean"]))
     assert agent.theta is not None
     assert agent.trainings <= 400
-    assert max(agent.singles.values()) < 0.8 < np.mean(curve[-3:])
+    assert max(agent.singles.values()) < -0.2 < np.mean(curve[-3:])
     rows = envs.problem.offer(every_row(envs.problem))
     mixed = (plan_of(envs.problem, agent.theta, rows).reshape(60, 2) > 0).any(axis=1)
     noisy = KNOWN["noisy_corner"].in_first(envs.problem.data.x_train)
@@ -183,13 +206,54 @@ def test_the_least_budget_pays_for_one_generation() -> None:
     assert agent.trainings == 48
 
 
-def test_environments_of_masks_are_refused() -> None:
-    envs = MixRLVectorEnv(4, data=load_dataset("gap", 0), **{**SETTINGS, "action": "mask"})
-    with pytest.raises(ValueError, match="action='plan'"):
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"action": "mask"}, "action='plan'"),
+        ({"detailed_info": False}, "detailed_info=True"),
+        ({"observe": ("x",)}, 'observe=."features"'),
+    ],
+)
+def test_environments_of_other_settings_are_refused(setting: dict[str, Any], message: str) -> None:
+    envs = MixRLVectorEnv(4, data=load_dataset("gap", 0), **{**SETTINGS, **setting})
+    with pytest.raises(ValueError, match=message):
         PlanSearch().learn(envs, 400)
 
 
-@pytest.mark.parametrize("method", [plan_search.augment, plan_search.augment_single, oracle.augment])
+def test_rows_of_weight_zero_change_nothing() -> None:
+    """The search cannot see them."""
+    found = []
+    for shift in (0, 100):
+        data = load_dataset("noisy_corner", 0)
+        weights = np.arange(len(data.x_val)) % 2.0
+        envs = Shifted(8, data=data, step_budget=5, **SETTINGS)
+        envs.shift = shift * (1 - weights)
+        found.append(PlanSearch(PlanSearchConfig(repeats=1), seed=0, weights=weights).learn(envs, 60).theta)
+    assert np.array_equal(*found)
+
+
+class Shifted(MixRLVectorEnv):
+    """Adds noise of a standard deviation `shift` to the loss of every validation row."""
+
+    shift: np.ndarray
+
+    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        *rest, info = super().step(actions)
+        losses = info["final_info"]["val_losses"]
+        info["final_info"]["val_losses"] = losses + self.shift * np.random.default_rng(0).normal(size=losses.shape)
+        return *rest, info
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        plan_search.augment,
+        plan_search.augment_single,
+        plan_search.augment_single_weighted,
+        plan_search.augment_by_rule,
+        oracle.augment,
+    ],
+)
 def test_methods_mix_rows_of_the_table(method: Any) -> None:
     settings = replace(PRESETS["plan_search"].on("noisy_corner"), regressor=TINY, trainings=64)
     problem = MixingProblem(load_dataset("noisy_corner", 0), ProblemConfig(regressor=TINY, step_budget=10))
@@ -199,3 +263,29 @@ def test_methods_mix_rows_of_the_table(method: Any) -> None:
     np.testing.assert_array_equal(y[:60], problem.data.y_train)
     assert len(augmented.choice.plans) == 1
     assert augmented.trainings > 0
+
+
+def test_the_gain_is_corrected_for_the_choice() -> None:
+    """Twenty plans that are as good as no mixing: the best of them seems to gain, and the corrected gain does not."""
+    losses = np.random.default_rng(0).normal(1, 0.5, (20, 140))
+    seeming = losses[0].mean() - losses.mean(axis=1).min()
+    gain = plan_search._gain(losses, np.ones(140), 0, seed=0)
+    assert seeming > 0.04
+    assert gain["gain"] < seeming / 2
+    assert gain["gain_low"] < 0 < gain["gain_high"]
+    better = losses - np.arange(20)[:, None] / 20  # and where one is better, it is found and its gain is told
+    assert plan_search._gain(better, np.ones(140), 0, seed=0)["gain"] == pytest.approx(0.95, abs=0.1)
+
+
+def test_info_tells_what_was_offered_and_every_loss() -> None:
+    """A vector against a single environment, to the bit, and against the observation and the reward."""
+    settings = {"regressor": TINY, "step_budget": 20, "detailed_info": True, "options": OPTIONS}
+    envs, env = MixRLVectorEnv(2, data="gap", **settings), gym.make("MixRL-v0", data="gap", **settings)
+    (batches, _), _ = envs.reset(seed=3), env.reset(seed=3)
+    masks = np.ones(batches.shape[:2], dtype=np.int8)
+    infos, info = envs.step(masks)[4]["final_info"], env.step(masks[0])[4]
+    for name in ("val_losses", "rows", "options"):
+        np.testing.assert_array_equal(infos[name][0], info[name])
+    np.testing.assert_allclose(infos["val_losses"].mean(axis=1), infos["val_loss"], rtol=1e-5)
+    np.testing.assert_array_equal(infos["rows"], [np.arange(60)] * 2)
+    np.testing.assert_array_equal(batches[:, :, 2:].argmax(axis=2), infos["options"])
