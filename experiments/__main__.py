@@ -16,6 +16,7 @@ from experiments.idea import draw_idea
 from experiments.kinds import make_study, open_study
 from experiments.optics import draw_reference, residuals
 from experiments.pages import draw_stored, fill_pages, tables_of
+from experiments.presets import PRESETS
 from experiments.report import write_report
 from experiments.runner.cells import perform
 from experiments.runner.engines import EngineName, make_engine
@@ -44,8 +45,8 @@ def reproduce(
     Finished methods are stored at once and are not computed again; Ctrl-C loses only the method at work.
 
     Args:
-        preset: default (REINFORCE), mask_regression and plan_search (ours) take minutes, paper hours (Algorithm 1 as
-            printed), smoke seconds (to see that it runs).
+        preset: default (REINFORCE, and the plan search, ours, beside it), mask_regression and plan_search (ours) take minutes,
+            paper hours (Algorithm 1 as printed), smoke seconds (to see that it runs).
         dataset: name of the dataset: the paper's no2, synthetic and product, or another of docs/datasets.md.
         splits: seeds of the random splits into training, validation and test rows.
         raw_labels: train on labels as they are; otherwise they are standardised inside the training.
@@ -57,6 +58,12 @@ def reproduce(
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
     if raw_labels:
         given["settings"], text = {"standardize_labels": False}, text + "[settings]\nstandardize_labels = false\n"
+    if preset == "default":  # REINFORCE, and the plan search beside it
+        ours = PRESETS["plan_search"]
+        changes = {"agent": ours.agent, "num_envs": ours.num_envs, "trainings": ours.trainings}
+        given["variants"] = {PRESETS[preset].mixrl_name: {}, ours.mixrl_name: changes}
+        for name, own in given["variants"].items():
+            text += f'[variants."{name}"]\n' + "".join(f"{key} = {json.dumps(value)}\n" for key, value in own.items())
     _compute([Store(folder, make_study(given, "reproduce").cells(), text, _command())], workers)
 
 

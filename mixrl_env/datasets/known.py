@@ -103,6 +103,14 @@ KNOWN: dict[str, KnownTable] = {
         groups=("bad batch", "the rest"),
         in_first=lambda x: x[:, 39] > 0.5,
     ),
+    # A noisy line left of 0, a sine almost without noise right of it.
+    "noisy_line": KnownTable(
+        draw=_uniform(1),
+        label=lambda x: np.where(x[:, 0] < 0, x[:, 0], 0.7 * np.sin(2 * np.pi * x[:, 0])),
+        noise=lambda x: np.where(x[:, 0] < 0, 0.8, 0.05),
+        groups=("noisy line", "quiet wave"),
+        in_first=lambda x: x[:, 0] < 0,
+    ),
     # A parabola without training rows around its vertex: equal labels lie on either side of the gap.
     "gap": KnownTable(
         draw=_with_gap,
