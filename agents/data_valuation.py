@@ -8,7 +8,7 @@ Banzhaf value; Lin et al. (2022) estimate the average marginal effect as the coe
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from scipy.special import expit, logit, ndtr
@@ -43,6 +43,8 @@ class DataValuation(Learner[DataValuationConfig]):
     """p(row) from the credit of the row with its option: above 1/2 where selecting it raised the reward."""
 
     config_type = DataValuationConfig
+    _seen: tuple[PlayerIndex, list[Any], list[Any], list[Any], list[FloatArray]] | None = None  # of all trainings
+    _p: FloatArray | None = None  # computed when it is asked for
 
     def learn(
         self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
@@ -70,15 +72,8 @@ class DataValuation(Learner[DataValuationConfig]):
             rewards.append(reward)
             metrics = update_metrics(logits, masks[-1], reward, info)
             values = {"offered": offered, "masks": masks, "shares": shares, "rewards": rewards}
+            self._seen, self._row_size, self._p = (players, offered, masks, shares, rewards), state.shape[-1], None
             run.end_update(metrics, state=state, rows=players.rows, **values)
-        self._players, self._row_size = players, state.shape[-1]
-        estimate = _banzhaf if self.config.estimator == "banzhaf" else _ame
-        selected = np.zeros((len(rewards) * m, len(players)))
-        weight = np.concatenate(
-            [np.where(mask, 1 / p[:, None], -1 / (1 - p[:, None])) for mask, p in zip(masks, shares, strict=True)]
-        )
-        np.put_along_axis(selected, np.concatenate(offered), weight, axis=1)
-        self._p = estimate(selected, np.concatenate(rewards))
         return self
 
     def probabilities(self, rows: Rows) -> FloatArray:
@@ -87,11 +82,22 @@ class DataValuation(Learner[DataValuationConfig]):
         Raises:
             RuntimeError: before `learn`.
         """
-        if not hasattr(self, "_p"):
+        if self._seen is None:
             raise RuntimeError("call learn() before probabilities()")
         check_rows(rows, self._row_size)
-        p: FloatArray = np.append(self._p, 0.5)[self._players.find(rows)]
+        if self._p is None:
+            self._p = self._estimate()
+        p: FloatArray = np.append(self._p, 0.5)[self._seen[0].find(rows)]
         return p
+
+    def _estimate(self) -> FloatArray:
+        """P of every player, from all that was seen."""
+        assert self._seen is not None
+        players, offered, masks, shares, rewards = self._seen
+        member, p = np.concatenate(masks), np.concatenate(shares)[:, None]
+        selected = np.zeros((len(member), len(players)))
+        np.put_along_axis(selected, np.concatenate(offered), np.where(member, 1 / p, -1 / (1 - p)), axis=1)
+        return (_banzhaf if self.config.estimator == "banzhaf" else _ame)(selected, np.concatenate(rewards))
 
 
 def _banzhaf(selected: FloatArray, rewards: FloatArray) -> FloatArray:
@@ -119,6 +125,8 @@ def _ame(selected: FloatArray, rewards: FloatArray) -> FloatArray:
             the probability of selection; shape (trainings, players).
         rewards: shape (trainings,).
     """
-    credit = LassoCV(cv=5, alphas=30, max_iter=5000).fit(selected, (rewards - rewards.mean()) / (rewards.std() or 1.0)).coef_
+    scaled = (rewards - rewards.mean()) / (rewards.std() or 1.0)
+    lasso = LassoCV(cv=min(5, len(rewards)), eps=0.01, alphas=20, max_iter=100_000, random_state=0)  # it draws nothing
+    credit = lasso.fit(selected, scaled).coef_
     p: FloatArray = expit(credit / (np.sqrt(np.square(credit).mean()) or 1.0))
     return p

@@ -16,6 +16,8 @@ import torch
 from mixrl import (
     Agent,
     CrossEntropy,
+    DataValuation,
+    DataValuationConfig,
     MaskRegression,
     RandomSearch,
     ReinforceVariant,
@@ -31,6 +33,8 @@ AGENTS: dict[str, tuple[Callable[[int], Agent], float]] = {
     "REINFORCE": (lambda seed: ReinforceVariant(_REINFORCE, seed), 0.95),
     "mask regression": (lambda seed: MaskRegression(seed=seed), 0.95),
     "cross-entropy": (lambda seed: CrossEntropy(seed=seed), 0.95),
+    "Data Banzhaf": (lambda seed: DataValuation(seed=seed), 0.9),
+    "AME": (lambda seed: DataValuation(DataValuationConfig("ame"), seed), 0.6),
     "random search": (lambda seed: RandomSearch(seed=seed), 0.6),
     "PPO": (lambda seed: SB3Agent(SB3Config("ppo"), seed), 0.9),
     "A2C": (lambda seed: SB3Agent(SB3Config("a2c"), seed), 0.9),

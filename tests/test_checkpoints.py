@@ -18,6 +18,8 @@ from mixrl import (
     Checkpoints,
     CrossEntropy,
     CrossEntropyConfig,
+    DataValuation,
+    DataValuationConfig,
     MaskRegression,
     MaskRegressionConfig,
     MetaGradient,
@@ -42,6 +44,7 @@ AGENTS: dict[str, Callable[..., Any]] = {
     "entropy": lambda log: ReinforceVariant(ReinforceVariantConfig(normalize=True, entropy_bonus=0.1, **LOO), 3, log),
     "MaskRegression": lambda log: MaskRegression(MaskRegressionConfig(num_features=5), 3, log),
     "CrossEntropy": lambda log: CrossEntropy(CrossEntropyConfig(population=8), 3, log),
+    "DataValuation": lambda log: DataValuation(DataValuationConfig("ame"), 3, log),
     "RandomSearch": lambda log: RandomSearch(RandomSearchConfig(num_features=5), 3, log),
     "MetaGradient": lambda log: MetaGradient(MetaGradientConfig(unroll=2, cost=1, batch_size=4, **SMALL), 3, log),
 }

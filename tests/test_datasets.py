@@ -82,6 +82,11 @@ TRUTH: dict[str, tuple[Labels, int, dict[str, tuple[Labels, float]]]] = {
         40,
         {"bad batch": (lambda x: x[:, 39] == 1, 2.0), "the rest": (lambda x: x[:, 39] == 0, 0.05)},
     ),
+    "noisy_line": (
+        lambda x: np.array([one if one < 0 else 0.7 * np.sin(2 * np.pi * one) for one in x[:, 0]]),
+        1,
+        {"noisy line": (lambda x: x[:, 0] < 0, 0.8), "quiet wave": (lambda x: x[:, 0] >= 0, 0.05)},
+    ),
 }
 
 
