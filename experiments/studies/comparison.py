@@ -20,7 +20,7 @@ from experiments.runner.cells import Cell, Computed, Report, slug
 from experiments.runner.store import Results
 from experiments.show.statistics import BASELINE
 from experiments.show.tables import Titled
-from experiments.studies.comparison_across import across_tables, draw_across
+from experiments.studies.comparison_across import across_tables, draw_across, draw_learning
 from experiments.studies.comparison_figures import draw_figures
 from experiments.studies.comparison_plans import draw_plans
 from experiments.studies.comparison_tables import comparison_tables
@@ -119,8 +119,9 @@ class Comparison(Study):
     @staticmethod
     def draw(results: Results, out: Path) -> list[Path]:
         """Learning curves, chosen options, methods side by side, and settings that were varied."""
-        across = [draw_across(results.rows, out / "figures")] if _many(results) else []
-        return [*across, *draw_plans(results, out / "figures"), *draw_figures(results, out / "figures")]
+        figures = out / "figures"
+        across = [draw_across(results.rows, figures), *draw_learning(results, figures)] if _many(results) else []
+        return [*across, *draw_plans(results, figures), *draw_figures(results, figures)]
 
 
 def _many(results: Results) -> bool:

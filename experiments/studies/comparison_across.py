@@ -1,4 +1,4 @@
-"""Comparisons over many tables: log ratios of the test RMSE, normalised scores where the truth is known, and their figure."""
+"""Comparisons over many tables: log ratios of the test RMSE, normalised scores where the truth is known, and their figures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from experiments.runner.store import Results
 from experiments.show.figures import BLUE, GREY, ORANGE, save_figure
 from experiments.show.statistics import BASELINE, mean_interval
 from experiments.show.tables import Titled
 from mixrl_env.streams import stream
 
 SINGLE, ORACLE = "Best single option", "Oracle by kind of row"
+_GAINS = ("gain", "gain_low", "gain_high", "test")
 _SMALLEST_GAIN = 0.1  # of the oracle, in log ratio; below it there is little to score
 
 
@@ -30,6 +32,9 @@ def across_tables(rows: pd.DataFrame) -> list[Titled]:
     if ORACLE in logs:
         title = "Normalised score where the oracle gains 10%: 0 is the better of no mixing and one option, 1 the oracle"
         titled.append((title, _scores(logs)))
+    if "parameters" in rows and len(promised := _promised_gains(rows)):
+        title = "Gain over no mixing in mean squared error, percent of no mixing's on validation rows: shown, and on test rows"
+        titled.append((title, promised))
     return titled
 
 
@@ -45,7 +50,11 @@ def log_ratios(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _percent(values: pd.Series) -> str:
-    return mean_interval(100 * values).rounded(1)
+    return _rounded(100 * values)
+
+
+def _rounded(values: pd.Series) -> str:
+    return mean_interval(values).rounded(1)
 
 
 def _ratios(logs: pd.DataFrame) -> pd.DataFrame:
@@ -85,6 +94,29 @@ def _scores(logs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+def _promised_gains(rows: pd.DataFrame) -> pd.DataFrame:
+    """The gain that a method shows, corrected for its choice, against that on the test rows, and how often it is covered."""
+    own = rows.assign(test_mse=rows["test_rmse"] ** 2, val_mse=rows["val_rmse"] ** 2)
+    grouped = own.groupby(["dataset", "split_seed", "method"], sort=False)
+    runs = grouped.agg({"test_mse": "mean", "val_mse": "mean", "parameters": "first"}).reset_index()
+    none = {(run["dataset"], run["split_seed"]): run for run in runs[runs["method"] == BASELINE].to_dict("records")}
+    found = []
+    for run in runs.to_dict("records"):
+        shown, reference = run["parameters"], none.get((run["dataset"], run["split_seed"]))
+        if "gain" in shown and reference:
+            unit = 100 / reference["val_mse"]
+            gains = {name: unit * shown[name] for name in ("gain", "gain_low", "gain_high")}
+            gains["test"] = unit * (reference["test_mse"] - run["test_mse"])
+            found.append({"Method": run["method"], "Table": run["dataset"], **gains})
+    table = []
+    for key, group in pd.DataFrame(found, columns=["Method", "Table", *_GAINS]).groupby(["Method", "Table"], sort=False):
+        covered = group["test"].between(group["gain_low"], group["gain_high"])
+        line = dict(zip(("Method", "Table"), map(str, key), strict=True))
+        line |= {"Shown": _rounded(group["gain"]), "On test rows": _rounded(group["test"])}
+        table.append(line | {"Within the interval shown": f"{covered.sum()} of {len(group)}"})
+    return pd.DataFrame(table)
+
+
 def draw_across(rows: pd.DataFrame, out: Path) -> Path:
     """Log ratios to no mixing, one line a table and one dot a method; bars are 95% intervals."""
     logs = log_ratios(rows)
@@ -107,3 +139,35 @@ def draw_across(rows: pd.DataFrame, out: Path) -> Path:
     axes.set_xlabel("log ratio of the test RMSE to no mixing, percent; left of 0 is better")
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return save_figure(figure, out / "across.png")
+
+
+def draw_learning(results: Results, out: Path) -> list[Path]:
+    """Validation RMSE of what is rewarded, mean over splits: over inner trainings and over seconds, one line a method."""
+    rows = results.rows
+    none = rows[rows["method"] == BASELINE].groupby(["dataset", "split_seed"])["val_rmse"].mean()
+    curves: dict[tuple[str, str], list[pd.DataFrame]] = {}
+    for record in results.records:
+        dataset, split, method = (record.labels[name] for name in ("dataset", "split_seed", "method"))
+        if (path := results.file(record, "progress.csv")).exists() and (dataset, split) in none:
+            curve = pd.read_csv(path)
+            if {"seconds", "env/val_rmse"} <= set(curve):
+                curve["gain"] = 100 * np.log(curve["env/val_rmse"] / none[dataset, split])
+                curves.setdefault((dataset, method), []).append(curve)
+    datasets, methods = ([*dict.fromkeys(key[place] for key in curves)] for place in (0, 1))
+    if not curves:
+        return []
+    figure = Figure(figsize=(8, 2.1 * len(datasets) + 0.8), layout="constrained")
+    panels = figure.subplots(len(datasets), 2, squeeze=False, sharey="row")
+    for (dataset, method), own in curves.items():
+        for axes, column in zip(panels[datasets.index(dataset)], ("trainings", "seconds"), strict=True):
+            low, high = (np.median([getattr(curve[column], end)() for curve in own]) for end in ("min", "max"))
+            grid = np.linspace(low, high, 60)
+            mean = np.mean([np.interp(grid, curve[column], curve["gain"]) for curve in own], axis=0)
+            axes.plot(grid, mean, color=f"C{methods.index(method)}", linewidth=1.3, label=method)
+            axes.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
+            axes.set_title(dataset, fontsize=9)
+    for axes, name in zip(panels[-1], ("inner trainings", "seconds"), strict=True):
+        axes.set_xlabel(name)
+    figure.supylabel("validation RMSE, log ratio to no mixing, percent", fontsize=10)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return [save_figure(figure, out / "learning.png")]
