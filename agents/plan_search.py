@@ -79,9 +79,9 @@ class PlanSearch(Learner[PlanSearchConfig]):
     trained with the same random numbers. The score of a plan is minus its mean loss over the validation rows, weighted.
 
     Args:
-        config, seed, logger: as in `Learner`.
+        config, seed, logger: as in `mixrl.training.Learner`.
         weights: of the validation rows, shape (n_val,), 0 for rows that the search must not see; None is
-            `MixingProblem.val_weights`.
+            `mixrl_env.MixingProblem.val_weights`.
 
     Attributes:
         theta: parameters of the policy, shape (3, NUM_WEIGHTS): for data distance, label distance and every other row; None
