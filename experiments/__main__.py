@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,17 +56,23 @@ def reproduce(
         workers: methods that run side by side and share the cores.
     """
     folder = out or Path("runs") / f"{dataset}-{preset}{'-raw' if raw_labels else ''}"
-    given: dict[str, Any] = {"kind": "compare", "preset": preset, "datasets": [dataset], "splits": [*splits]}
-    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
-    if raw_labels:
-        given["settings"], text = {"standardize_labels": False}, text + "[settings]\nstandardize_labels = false\n"
-    if preset == "default":  # REINFORCE, and the plan search beside it
+    text = table_2(preset, dataset, splits, raw_labels)
+    study = make_study(tomllib.loads(text), "reproduce")
+    _compute([Store(folder, study.cells(), text, _command())], workers)
+
+
+def table_2(preset: str, dataset: str, splits: Sequence[int], raw_labels: bool) -> str:
+    """The study behind `reproduce` as TOML: the default preset has the plan search beside REINFORCE."""
+    given = {"kind": "compare", "preset": preset, "datasets": [dataset], "splits": [*splits]}
+    parts: dict[str, dict[str, Any]] = {"settings": {"standardize_labels": False}} if raw_labels else {}
+    if preset == "default":
         ours = PRESETS["plan_search"]
         changes = {"agent": ours.agent, "num_envs": ours.num_envs, "trainings": ours.trainings}
-        given["variants"] = {PRESETS[preset].mixrl_name: {}, ours.mixrl_name: changes}
-        for name, own in given["variants"].items():
-            text += f'[variants."{name}"]\n' + "".join(f"{key} = {json.dumps(value)}\n" for key, value in own.items())
-    _compute([Store(folder, make_study(given, "reproduce").cells(), text, _command())], workers)
+        parts |= {f'variants."{PRESETS[preset].mixrl_name}"': {}, f'variants."{ours.mixrl_name}"': changes}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in given.items()]
+    for name, part in parts.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in part.items())]
+    return "\n".join(lines) + "\n"
 
 
 def sweep(

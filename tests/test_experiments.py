@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
-from experiments.__main__ import main
+from experiments.__main__ import main, table_2
 from experiments.kinds import make_study
 from experiments.presets import SMALL_REGRESSOR, Settings
 from experiments.runner.store import read_results
@@ -91,6 +92,15 @@ def test_reproduce_takes_any_dataset_and_raw_labels(tmp_path: Path, monkeypatch:
         assert (record.settings["env_id"], record.settings["standardize_labels"]) == ("MixRL-v0", False)
     assert "Paper" not in done.stdout  # no figures of the paper, which has not this dataset
     assert "Tables 2 to 6" not in done.stdout
+
+
+def test_reproduce_has_the_plan_search_beside_reinforce() -> None:
+    study = make_study(tomllib.loads(table_2("default", "gap", [1, 2], raw_labels=True)), "test")
+    settings = {cell.labels["method"]: cell.settings for cell in study.cells()}
+    assert [*settings] == ["No Augmentation", "Original Mixup", "Global kNN", "MixRL", "MixRL (plan search)"]
+    assert [(own["agent"], own["trainings"]) for own in settings.values()][3:] == [("reinforce", 512), ("plan_search", 400)]
+    assert not any(own["standardize_labels"] for own in settings.values())
+    assert {cell.labels["split_seed"] for cell in study.cells()} == {1, 2}
 
 
 def test_the_environment_follows_the_dataset() -> None:
