@@ -139,7 +139,10 @@ class PlanSearch(Learner[PlanSearchConfig]):
             own_scores, metrics = self._scores(envs, plans, config.repeats + run.done, weights)
             search.tell([(values, -score) for values, score in zip(asked, own_scores, strict=True)])
             self.theta = _placed(search.mean, used)
-            metrics |= {"search/sigma": float(search._sigma), "search/mixed": float(np.mean([(p > 0).mean() for p in plans]))}
+            metrics |= {
+                "search/spread": float(np.std(asked, axis=0).mean()),
+                "search/mixed": float(np.mean([(p > 0).mean() for p in plans])),
+            }
             run.end_update(metrics)
         return self
 

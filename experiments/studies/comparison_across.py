@@ -29,9 +29,9 @@ def across_tables(rows: pd.DataFrame) -> list[Titled]:
         against = {other: logs[method] - logs[other] for other in methods if other != method}
         title = f"{method} minus each other method, log ratio in percent: mean over tables, and the worst table"
         titled.append((title, _against(against | {BASELINE: logs[method]})))
-    if ORACLE in logs:
+    if ORACLE in logs and len(scores := _scores(logs)):
         title = "Normalised score where the oracle gains 10%: 0 is the better of no mixing and one option, 1 the oracle"
-        titled.append((title, _scores(logs)))
+        titled.append((title, scores))
     if "parameters" in rows and len(promised := _promised_gains(rows)):
         title = "Gain over no mixing in mean squared error, percent of no mixing's on validation rows: shown, and on test rows"
         titled.append((title, promised))
