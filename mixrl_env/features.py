@@ -138,7 +138,9 @@ class _Judges:
         """Of the validation rows, shape (n_val,)."""
         x, y = self._val
         square = np.square((y - self._fitted.predict(x).mean(axis=0)) / self.scale).mean(axis=1)
-        near = np.concatenate([np.arange(len(x))[:, None], nearest_neighbors(x, min(_NEAR, len(x) - 1))], axis=1)
+        near = np.arange(len(x))[:, None]
+        if len(x) > 1:
+            near = np.concatenate([near, nearest_neighbors(x, min(_NEAR, len(x) - 1))], axis=1)
         local = square[near].mean(axis=1)
         weight = 1 / (local + _FLOOR * local.mean()) if local.any() else np.ones(len(x))
         scaled: FloatArray = weight / weight.mean()

@@ -93,6 +93,14 @@ def test_noisy_validation_rows_count_less() -> None:
     np.testing.assert_allclose(weights, expected / expected.mean(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_validation_rows_have_weights(count: int) -> None:
+    data = load_dataset("gap", 0).first_rows(None, count)
+    weights = MixingProblem(data, ProblemConfig.from_settings(SETTINGS)).val_weights
+    assert weights.shape == (count,)
+    assert weights.mean() == pytest.approx(1)
+
+
 def test_units_do_not_change_features() -> None:
     data = load_dataset("half_wiggly", 0)
     parts = {f"{kind}_{part}": getattr(data, f"{kind}_{part}") for kind in "xy" for part in ("train", "val")}
