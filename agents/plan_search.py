@@ -23,7 +23,6 @@ from mixrl.training import (
     Envs,
     FloatArray,
     Learner,
-    Logger,
     ProgressCallback,
     Rows,
     Run,
@@ -76,12 +75,8 @@ class PlanSearch(Learner[PlanSearchConfig]):
     """CMA-ES in the parameters of a linear scoring function, from the best single option for all rows on.
 
     It needs environments with `observe=("features",)`, `action="plan"` and `detailed_info=True`. All plans of a generation are
-    trained with the same random numbers. The score of a plan is minus its mean loss over the validation rows, weighted.
-
-    Args:
-        config, seed, logger: as in `mixrl.training.Learner`.
-        weights: of the validation rows, shape (n_val,), 0 for rows that the search must not see; None is
-            `mixrl_env.MixingProblem.val_weights`.
+    trained with the same random numbers. The score of a plan is minus its mean loss over the validation rows, weighted by
+    `mixrl_env.MixingProblem.val_weights`.
 
     Attributes:
         theta: parameters of the policy, shape (3, NUM_WEIGHTS): for data distance, label distance and every other row; None
@@ -91,16 +86,6 @@ class PlanSearch(Learner[PlanSearchConfig]):
 
     config_type = PlanSearchConfig
     theta: FloatArray | None = None
-
-    def __init__(
-        self,
-        config: PlanSearchConfig | None = None,
-        seed: int = 0,
-        logger: Logger | None = None,
-        weights: FloatArray | None = None,
-    ) -> None:
-        super().__init__(config, seed, logger)
-        self._weights = weights
 
     def learn(self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Search with at most num_trainings rewards; see `mixrl.training.Agent`.
@@ -115,8 +100,7 @@ class PlanSearch(Learner[PlanSearchConfig]):
         envs, (rows, *_) = self._reset(envs, num_trainings, at_first + a_generation, plans=True)
         if rows.shape[-1] != len(FEATURES) or not problem.config.detailed_info:
             raise ValueError('PlanSearch needs environments made with observe=("features",) and detailed_info=True')
-        weights = problem.val_weights if self._weights is None else self._weights
-        weights = weights / weights.sum()
+        weights = problem.val_weights / problem.val_weights.sum()
         scores = np.zeros(len(singles))
         for repeat in range(config.repeats):
             plans = [plan_of(problem, theta, rows) for theta in singles.values()]

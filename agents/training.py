@@ -55,8 +55,8 @@ class Agent(Protocol):
     def learn(self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Learn on one environment or a vector of them, spending at most num_trainings steps (inner trainings).
 
-        The callback may ask for `probabilities` after every update. All agents but those of stable-baselines3 also take
-        `mixrl.Checkpoints`, and then go on after an interruption as if there had been none.
+        The callback may ask for `probabilities` after every update. All agents but `mixrl.PlanSearch` and those of
+        stable-baselines3 also take `mixrl.Checkpoints`, and then go on after an interruption as if there had been none.
         """
         ...
 

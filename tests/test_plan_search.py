@@ -228,30 +228,6 @@ def test_environments_of_other_settings_are_refused(setting: dict[str, Any], mes
         PlanSearch().learn(envs, 400)
 
 
-def test_rows_of_weight_zero_change_nothing() -> None:
-    """The search cannot see them."""
-    found = []
-    for shift in (0, 100):
-        data = load_dataset("noisy_corner", 0)
-        weights = np.arange(len(data.x_val)) % 2.0
-        envs = Shifted(8, data=data, step_budget=5, **SETTINGS)
-        envs.shift = shift * (1 - weights)
-        found.append(PlanSearch(PlanSearchConfig(repeats=1), seed=0, weights=weights).learn(envs, 60).theta)
-    assert np.array_equal(*found)
-
-
-class Shifted(MixRLVectorEnv):
-    """Adds noise of a standard deviation `shift` to the loss of every validation row."""
-
-    shift: np.ndarray
-
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        *rest, info = super().step(actions)
-        losses = info["final_info"]["val_losses"]
-        info["final_info"]["val_losses"] = losses + self.shift * np.random.default_rng(0).normal(size=losses.shape)
-        return *rest, info
-
-
 @pytest.mark.parametrize(
     "method",
     [
