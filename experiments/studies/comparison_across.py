@@ -9,13 +9,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.runner.store import Results
-from experiments.show.figures import BLUE, GREY, ORANGE, save_figure
+from experiments.show.figures import BLUE, GREY, save_figure
 from experiments.show.statistics import BASELINE, mean_interval
 from experiments.show.tables import Titled
 from mixrl_env.streams import stream
 
 SINGLE, ORACLE = "Best single option", "Oracle by kind of row"
 _GAINS = ("gain", "gain_low", "gain_high", "test")
+_COLORS = ("C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9", "#1b4d3e", "#b8860b")  # no blue and no grey
 _SMALLEST_GAIN = 0.1  # of the oracle, in log ratio; below it there is little to score
 
 
@@ -23,7 +24,7 @@ def across_tables(rows: pd.DataFrame) -> list[Titled]:
     """Log ratios to no mixing table by table and in the mean, differences to every other method, and normalised scores."""
     logs = log_ratios(rows)
     methods = [str(name) for name in logs]
-    learned = [name for name in methods if "search" in name or "features" in name]
+    learned = [name for name in methods if "MixRL" in name or "REINFORCE on" in name]
     titled = [("Log ratio of the test RMSE to No Augmentation, averaged predictions, percent, 95% intervals", _ratios(logs))]
     for method in learned:
         against = {other: logs[method] - logs[other] for other in methods if other != method}
@@ -121,12 +122,12 @@ def draw_across(rows: pd.DataFrame, out: Path) -> Path:
     """Log ratios to no mixing, one line a table and one dot a method; bars are 95% intervals."""
     logs = log_ratios(rows)
     datasets, methods = list(dict.fromkeys(logs.index.get_level_values("dataset"))), [str(name) for name in logs]
-    figure = Figure(figsize=(7.5, 0.42 * len(datasets) + 1.6), layout="constrained")
+    figure = Figure(figsize=(7.5, max(0.42, 0.1 * len(methods)) * len(datasets) + 1.6), layout="constrained")
     axes = figure.subplots()
-    colors = {SINGLE: GREY, ORACLE: "black", **{name: BLUE for name in methods if "search" in name}}
-    others = iter([ORANGE, "#5b9a5b", "#9467bd", "#c44e52"])
+    others = [name for name in methods if name not in (SINGLE, ORACLE) and "MixRL" not in name]
+    colors = {SINGLE: GREY, ORACLE: "black", **{name: _COLORS[number % len(_COLORS)] for number, name in enumerate(others)}}
     for number, name in enumerate(methods):
-        color = colors.get(name) or next(others)
+        color = colors.get(name, BLUE)
         for place, dataset in enumerate(datasets):
             gain = mean_interval(100 * logs.loc[dataset, name])
             height = place + (number - (len(methods) - 1) / 2) * 0.8 / len(methods)
@@ -163,7 +164,8 @@ def draw_learning(results: Results, out: Path) -> list[Path]:
             low, high = (np.median([getattr(curve[column], end)() for curve in own]) for end in ("min", "max"))
             grid = np.linspace(low, high, 60)
             mean = np.mean([np.interp(grid, curve[column], curve["gain"]) for curve in own], axis=0)
-            axes.plot(grid, mean, color=f"C{methods.index(method)}", linewidth=1.3, label=method)
+            color = BLUE if "MixRL" in method else _COLORS[methods.index(method) % len(_COLORS)]
+            axes.plot(grid, mean, color=color, linewidth=1.3, label=method)
             axes.axhline(0, color=GREY, linewidth=0.8, linestyle=":")
             axes.set_title(dataset, fontsize=9)
     for axes, name in zip(panels[-1], ("inner trainings", "seconds"), strict=True):
