@@ -15,6 +15,7 @@ from mixrl.checkpoint import Checkpoints
 from mixrl.reinforce_variants import ReinforceVariant
 from mixrl.training import AnyEnv, ProgressCallback, as_vector_env, problem_of
 from mixrl_env import MixingProblem
+from mixrl_env.streams import stream
 
 NEAR = 20
 """Validation rows that a row with an option answers for."""
@@ -58,7 +59,7 @@ def near_validation_rows(problem: MixingProblem, count: int) -> npt.NDArray[np.i
     every = np.arange(len(problem.x_train))
     near = []
     for option in range(len(problem.options)):
-        x, _ = problem.mix(every, np.full(len(every), option), np.random.default_rng(0))
+        x, _ = problem.mix(every, np.full(len(every), option), stream(0, "mixed rows near validation rows", option))
         distances = np.linalg.norm(x[:, None] - problem.x_val, axis=2).reshape(len(every), -1, len(problem.x_val))
         near.append(np.argsort(distances.min(axis=1), axis=1, kind="stable")[:, :count])
     return np.stack(near, axis=1)

@@ -54,7 +54,7 @@ def _draw_plan(axes: Axes, data: RegressionData, plan: pd.DataFrame) -> None:
     possible = {pair for option in range(len(options)) for pair in _pairs(neighbors, every, np.full(n, option))}
     numbers = {option: number for number, option in enumerate(options)}
     taken = np.array([numbers[option] for option in zip(plan["space"], plan["k"], strict=True)], dtype=np.int64)
-    kept = _pairs(neighbors, plan["row"].to_numpy(), taken)
+    kept = _pairs(neighbors, plan["row"].to_numpy(dtype=np.int64), taken)
     for pairs, name, color, alpha in ((possible - kept, "refused", ORANGE, 0.25), (kept, "kept", BLUE, 0.5)):
         i, j = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
         axes.plot(
