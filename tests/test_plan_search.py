@@ -257,7 +257,7 @@ def test_the_gain_is_corrected_for_the_choice() -> None:
     assert seeming > 0.04
     assert gain["gain"] < seeming / 2
     assert gain["gain_low"] < 0 < gain["gain_high"]
-    better = losses - np.arange(20)[:, None] / 20  # and where one is better, it is found and its gain is told
+    better = losses - np.arange(20)[:, None] / 20  # and where one is better, it is found and its gain is reported
     assert plan_search._gain(better, np.ones(140), 0, seed=0)["gain"] == pytest.approx(0.95, abs=0.1)
 
 

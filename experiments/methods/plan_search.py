@@ -47,8 +47,7 @@ def augment(trial: Trial) -> Augmented:
     envs = MixRLVectorEnv(settings.num_envs, data=trial.problem.data, **vars(_config(trial)))
     agent = PlanSearch(settings.plan_search, trial.split_seed).learn(envs, settings.trainings, watch)
     assert agent.theta is not None
-    rows = envs.problem.offer(every_row(envs.problem))
-    plans = {**_singles(envs.problem), LEARNED: plan_of(envs.problem, agent.theta, rows)}
+    plans = _plans(envs.problem, {**single_options(envs.problem), LEARNED: agent.theta})
     found = _chosen(trial, envs.problem, plans, envs.problem.val_weights)
     return replace(
         found,
@@ -61,13 +60,13 @@ def augment(trial: Trial) -> Augmented:
 def augment_single(trial: Trial) -> Augmented:
     """The best single option for all rows, one k in both distances, or no mixing, with as many full trainings of each."""
     problem = MixingProblem(trial.problem.data, _config(trial))
-    return _chosen(trial, problem, _singles(problem), np.ones(len(problem.x_val)))
+    return _chosen(trial, problem, _plans(problem, single_options(problem)), np.ones(len(problem.x_val)))
 
 
 def augment_single_weighted(trial: Trial) -> Augmented:
     """The best single option where validation rows count by `MixingProblem.val_weights`: the plan search without the search."""
     problem = MixingProblem(trial.problem.data, _config(trial))
-    return _chosen(trial, problem, _singles(problem), problem.val_weights)
+    return _chosen(trial, problem, _plans(problem, single_options(problem)), problem.val_weights)
 
 
 def augment_by_rule(trial: Trial) -> Augmented:
@@ -76,7 +75,7 @@ def augment_by_rule(trial: Trial) -> Augmented:
     Option and largest disagreement are chosen like the best single option.
     """
     problem = MixingProblem(trial.problem.data, _config(trial))
-    plans = _singles(problem)
+    plans = _plans(problem, single_options(problem))
     error = problem.features[..., FEATURES.index("label_error")]
     every, spaces = np.arange(len(error)), problem.neighbors.by_space.values()
     for name, plan in list(plans.items()):
@@ -93,7 +92,7 @@ def _config(trial: Trial) -> ProblemConfig:
     return replace(trial.problem.config, options=options, observe=("features",), action="plan", detailed_info=True)
 
 
-def every_row(problem: MixingProblem) -> Batch:
+def _every_row(problem: MixingProblem) -> Batch:
     """All training rows, for plans of all of them."""
     return Batch(np.arange(len(problem.x_train)), np.zeros(len(problem.x_train), dtype=np.int64))
 
@@ -104,9 +103,10 @@ def plan_table(problem: MixingProblem, plan: Batch) -> pd.DataFrame:
     return pd.DataFrame({"row": plan.rows, "space": [one.space for one in options], "k": [one.k for one in options]})
 
 
-def _singles(problem: MixingProblem) -> dict[str, Plan]:
-    rows = problem.offer(every_row(problem))
-    return {name: plan_of(problem, theta, rows) for name, theta in single_options(problem).items()}
+def _plans(problem: MixingProblem, policies: Mapping[str, FloatArray]) -> dict[str, Plan]:
+    """What each policy does with all training rows."""
+    rows = problem.offer(_every_row(problem))
+    return {name: plan_of(problem, theta, rows) for name, theta in policies.items()}
 
 
 def _chosen(trial: Trial, problem: MixingProblem, plans: Mapping[str, Plan], weights: FloatArray) -> Augmented:
@@ -114,7 +114,7 @@ def _chosen(trial: Trial, problem: MixingProblem, plans: Mapping[str, Plan], wei
 
     The choice holds the gain over no mixing that is to be expected, in mean squared error, with a 95% interval; see `_gain`.
     """
-    batches = {name: problem.select(every_row(problem), plan) for name, plan in plans.items()}
+    batches = {name: problem.select(_every_row(problem), plan) for name, plan in plans.items()}
     sets = {name: problem.augmented(batch, stream(trial.split_seed, "searched plan")) for name, batch in batches.items()}
     losses = _losses(trial, problem, sets, 0, _FIRST)
     ranked = sorted(losses, key=lambda name: float(losses[name].mean(axis=0) @ weights))
