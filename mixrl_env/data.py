@@ -233,7 +233,7 @@ def _matrix(values: Any, name: str, *, columns_required: bool) -> FloatArray:
             raise TypeError(
                 {"c": "they are complex", "m": "they are time spans", "M": "they are dates"}.get(kind, "some are masked")
             )
-        array = np.array(values, dtype=np.float64)
+        array = np.array(values, dtype=np.float64, order="C")  # the order of the columns in memory changes no bit
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must hold numbers only: {error}") from error
     if array.ndim == 1 and not columns_required:

@@ -102,6 +102,18 @@ def test_losses_of_any_number_of_rows(backend: str, shape: NetworkShape, val_row
     np.testing.assert_allclose(job.stack(backend).losses(), expected, rtol=1e-10 if dtype == "float64" else 1e-4)
 
 
+@needs_kernel
+def test_the_order_of_the_columns_in_memory_changes_nothing() -> None:
+    one, other = Job(SHAPE, "float32"), Job(SHAPE, "float32")
+    other.train = TrainingRows(*map(np.asfortranarray, other.train))
+    other.val = ValidationRows(*map(np.asfortranarray, other.val[:2]), other.val.weights)
+    rows, rates = one.minibatches(5, batch=7), one.learning_rates(5)
+    stacks = [job.stack("native") for job in (one, other)]
+    for stack in stacks:
+        stack.advance(rows, rates)
+    assert_identical(*stacks, slice(None))
+
+
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 

@@ -35,7 +35,9 @@ class NativeStack:
         dtype = weights[0].dtype
         self.kernel = load_kernel(str(dtype).removeprefix("torch."))
         self.sizes = np.array(shape.sizes, dtype=np.int64)
-        self.train, self.val = ([torch.tensor(a, dtype=dtype) for a in rows[:2]] for rows in (train, val))
+        self.train, self.val = (
+            [torch.tensor(a, dtype=dtype).contiguous() for a in rows[:2]] for rows in (train, val)  # columns may come first
+        )
         self.weights_of_targets = np.ascontiguousarray(val.weights, dtype=np.float64)
         size = sum(rows * self.kernel.kernel_stride(outputs) for rows, outputs in shape.parameters())
         self.params = torch.zeros(len(weights[0]), size, dtype=dtype)
