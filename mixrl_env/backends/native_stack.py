@@ -36,7 +36,8 @@ class NativeStack:
         self.kernel = load_kernel(str(dtype).removeprefix("torch."))
         self.sizes = np.array(shape.sizes, dtype=np.int64)
         self.train, self.val = (
-            [torch.tensor(a, dtype=dtype).contiguous() for a in rows[:2]] for rows in (train, val)  # columns may come first
+            [torch.tensor(a, dtype=dtype).contiguous() for a in rows[:2]]
+            for rows in (train, val)  # columns may come first
         )
         self.weights_of_targets = np.ascontiguousarray(val.weights, dtype=np.float64)
         size = sum(rows * self.kernel.kernel_stride(outputs) for rows, outputs in shape.parameters())
