@@ -81,8 +81,9 @@ def add_types(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: 
 def as_rst(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Make reStructuredText of docstrings, which are plain text with `names`: these become links or code."""
     lines[:] = [re.sub(r"`([^`]+)`|([*|\\]|_\b)", _mark, line) for line in lines]
-    if obj is mixrl_env.MixRLEnv:  # its other sections are the page of the environment
-        lines[:] = [*lines[: lines.index("## Description")], "All of it: :doc:`/environment`.", ""]
+    if "## Description" in lines:  # the other sections are the page of the environment
+        page = {mixrl_env.MixRLEnv: "environment", mixrl_env.MixRLTablesEnv: "tables"}[obj]
+        lines[:] = [*lines[: lines.index("## Description")], f"All of it: :doc:`/{page}`.", ""]
     if what in ("attribute", "property"):
         lines[:0] = ["..", ""]  # or else napoleon takes what stands before a colon for a type
 

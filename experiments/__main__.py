@@ -14,6 +14,7 @@ import tyro
 from rich.console import Console
 
 from experiments.benchmark.run import Benchmark, Part
+from experiments.families import draw_families
 from experiments.idea import draw_idea
 from experiments.kinds import make_study, open_study
 from experiments.optics import draw_reference, residuals
@@ -270,6 +271,15 @@ def idea(out: Path = Path("docs/idea.png")) -> None:
     print(draw_idea(out))
 
 
+def families(out: Path = Path("docs/families.png")) -> None:
+    """Draw one generated table of each family, and each kind of noise.
+
+    Args:
+        out: file of the figure.
+    """
+    print(draw_families(out))
+
+
 def optics(out: Path = Path("docs/thin_film.png")) -> None:
     """Compare the thin-film simulator with what is known of the DACON table: residuals and a picture.
 
@@ -284,7 +294,7 @@ def optics(out: Path = Path("docs/thin_film.png")) -> None:
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = (augment, reproduce, train, sweep, compare, tables, figures, pages, report, benchmark, idea, optics)
+    verbs = (augment, reproduce, train, sweep, compare, tables, figures, pages, report, benchmark, idea, families, optics)
     by_name = {verb.__name__: verb for verb in verbs}
     try:
         tyro.extras.subcommand_cli_from_dict(by_name, prog="python -m experiments", description=__doc__)

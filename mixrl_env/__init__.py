@@ -10,6 +10,7 @@ from mixrl_env.data import RegressionData
 from mixrl_env.datasets import dataset_names, load_dataset
 from mixrl_env.datasets.own import from_frame, read_table
 from mixrl_env.env import MixRLEnv
+from mixrl_env.many_tables import MixRLTablesEnv, MixRLTablesVectorEnv
 from mixrl_env.neighbors import NeighborOption, NeighborTable
 from mixrl_env.problem import MixingProblem, Outcome, ProblemConfig
 from mixrl_env.registration import register_envs
@@ -30,6 +31,8 @@ if hasattr(os, "register_at_fork"):
 __all__ = [
     "FittedRegressors",
     "MixRLEnv",
+    "MixRLTablesEnv",
+    "MixRLTablesVectorEnv",
     "MixRLVectorEnv",
     "MixingProblem",
     "NeighborOption",

@@ -17,6 +17,11 @@ target, an option (space, k) of a row i with neighbours j, mixed rows (x_ij, y_i
 
 The first eight, u >= 0, are squashed to u / (1 + u), so that all lie in [0, 1].
 
+What the table is like, the same for all its rows, is the context: the means of the first eight over all rows and options, and
+
+    noise            s / (1 + s), s in standard deviations of the label
+    log_n, log_d     log n / log 1000 and log d / log 1000, at most 1
+
 The same regressors tell how well the label of a validation row can be known: with r^2 the mean of ((y - y_hat(x)) / s)^2 over
 the row and its 14 nearest validation rows, and R its mean over all rows, a row has the weight 1 / (r^2 + R / 4), divided by the
 mean weight.
@@ -49,6 +54,8 @@ FEATURES = (
     "label_space",
 )
 """Names of the columns, in order; all lie in [0, 1]."""
+CONTEXT = (*(f"mean {name}" for name in FEATURES[:8]), "noise", "log_n", "log_d")
+"""Names of the columns of a table's context, in order; all lie in [0, 1]."""
 SPACE_CODES = {"data": 0.0, "label": 1.0, "all": 0.5}
 """Values of label_space."""
 _SQUASHED = FEATURES.index("log_k")  # the features before it
@@ -64,10 +71,12 @@ class Judged(NamedTuple):
 
     Attributes:
         features: of every training row with every option, shape (n, |N|, len(FEATURES)), in [0, 1].
+        context: of the table, shape (len(CONTEXT),), in [0, 1].
         val_weights: of the validation rows, shape (n_val,), with mean 1.
     """
 
     features: npt.NDArray[np.float32]
+    context: npt.NDArray[np.float32]
     val_weights: FloatArray
 
 
@@ -109,7 +118,15 @@ def judge_rows(
             found[:, index, FEATURES.index("log_k")] = np.log(options[index].k or count) / np.log(n)
             found[:, index, FEATURES.index("label_space")] = SPACE_CODES[space]
     found[..., :_SQUASHED] /= 1 + found[..., :_SQUASHED]
-    return Judged(found.astype(np.float32), judge.weights())
+    noise = float(judge.scale.mean())
+    context = np.append(found[..., :_SQUASHED].mean(axis=(0, 1)), [noise / (1 + noise), *_log_shares(n, x.shape[1])])
+    return Judged(found.astype(np.float32), context.astype(np.float32), judge.weights())
+
+
+def _log_shares(*counts: int) -> FloatArray:
+    """Each log count / log 1000, at most 1."""
+    shares: FloatArray = np.minimum(np.log(counts) / np.log(1000), 1)
+    return shares
 
 
 class _Judges:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.neighbors import NeighborTable
 
-PARTS = ("x", "y", "option", "distances", "features")
+PARTS = ("x", "y", "option", "distances", "features", "context")
 DEFAULT_PARTS = ("x", "y", "option")
 """The paper's state: (x, y, k) of every row (Sec. 3.2)."""
 
@@ -36,7 +36,7 @@ class RowObserver:
     Args:
         parts: which of x (standardised features), y (standardised labels), option (k one-hot) and distances (mean data and
             mean label distance from the row to the option's neighbours, in standard deviations a feature and a label), in
-            this order. The part "features" is added by `mixrl_env.MixingProblem`.
+            this order. The parts "features" and "context" are added by `mixrl_env.MixingProblem`.
         x: standardised features, shape (n, d).
         y: standardised labels, shape (n, e).
         neighbors: options and neighbours.

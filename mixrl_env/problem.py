@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mixrl_env.checks import check_seed, check_types
 from mixrl_env.data import FloatArray, IntArray, LabelScale, RegressionData
-from mixrl_env.features import FEATURES, Judged, judge_rows
+from mixrl_env.features import CONTEXT, FEATURES, Judged, judge_rows
 from mixrl_env.mixing import MixRatio, check_ratio, draw_lam, mix, with_mixed_rows
 from mixrl_env.neighbors import DEFAULT_OPTIONS, NeighborOption, NeighborTable
 from mixrl_env.observation import DEFAULT_PARTS, Observation, RowObserver, check_parts
@@ -28,6 +28,7 @@ DIVERGED_FACTOR = 10.0
 """A diverged training is charged this multiple of the loss of predicting zero everywhere."""
 FEWEST_STEPS, MOST_STEPS = 100, 1000
 """Of an annealed reward whose step budget is not given."""
+_SHARES = {"features": FEATURES, "context": CONTEXT}  # parts of an observation within [0, 1], and their columns
 _LARGEST_LOSS = 1e300  # keeps the reward finite for any labels
 
 
@@ -37,8 +38,8 @@ class ProblemConfig:
 
     Attributes:
         options: the list N of (space, k).
-        observe: the parts of an observation row: "x", "y" and "option" as in the paper, and "distances" and "features", ours;
-            see `mixrl_env.observation.RowObserver`.
+        observe: the parts of an observation row: "x", "y" and "option" as in the paper, and "distances", "features" and
+            "context", ours; see `mixrl_env.observation.RowObserver`.
         action: "mask", as in the paper: each row of the batch has one random option, and an action selects rows. "plan", ours:
             each row is offered with every option, and an action chooses at most one option a row and space, so that what is
             rewarded is what is used in the end.
@@ -262,6 +263,11 @@ class MixingProblem:
         return self._judged.features
 
     @property
+    def context(self) -> npt.NDArray[np.float32]:
+        """What the table is like, shape (len(CONTEXT),); see `mixrl_env.features`."""
+        return self._judged.context
+
+    @property
     def val_weights(self) -> FloatArray:
         """How well the label of each validation row can be known, shape (n_val,), mean 1; see `mixrl_env.features`."""
         return self._judged.val_weights
@@ -284,10 +290,12 @@ class MixingProblem:
 
     def observe(self, batch: Batch) -> Observation:
         """The rows (x, y, k) of a batch, or what `ProblemConfig.observe` says; shape (B, d + e + |N|)."""
-        rows = self._observer.observe(batch.rows, batch.options)
-        if "features" not in self.config.observe:
-            return rows
-        return np.concatenate([rows, self.features[batch.rows, batch.options]], axis=1)
+        parts = [self._observer.observe(batch.rows, batch.options)]
+        if "features" in self.config.observe:
+            parts.append(self.features[batch.rows, batch.options])
+        if "context" in self.config.observe:
+            parts.append(np.tile(self.context, (len(batch.rows), 1)))
+        return np.concatenate(parts, axis=1)
 
     def offer(self, batch: Batch) -> Observation:
         """What an agent sees of a batch: its rows with their options, or each row with every option if actions are plans.
@@ -303,7 +311,8 @@ class MixingProblem:
 
     def observation_bounds(self) -> tuple[Observation, Observation]:
         """Lowest and highest value of every column of an observation row, shapes (d + e + |N|,)."""
-        shares = np.ones(len(FEATURES) if "features" in self.config.observe else 0, dtype=np.float32)
+        size = sum(len(names) for part, names in _SHARES.items() if part in self.config.observe)
+        shares = np.ones(size, dtype=np.float32)
         return np.concatenate([self._observer.low, 0 * shares]), np.concatenate([self._observer.high, shares])
 
     def every_row_and_option(self) -> Batch:

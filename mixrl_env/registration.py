@@ -42,15 +42,15 @@ KNOWN_SETTINGS: dict[str, dict[str, Any]] = {
     for name in KNOWN
 }
 """Ids of the tables whose truth is known (ours), such as MixRL-NoisyCorner-v0."""
+MANY_TABLES: dict[str, dict[str, Any]] = {"MixRL-Tables-v0": {"regressor": SMALL_REGRESSOR}}
+"""The id whose episodes are about one generated table each (ours)."""
 
 
 def register_envs() -> None:
     """Register every id with Gymnasium; calling it again changes nothing."""
-    for env_id, kwargs in {"MixRL-v0": {}, **PAPER_SETTINGS, **KNOWN_SETTINGS}.items():
-        if env_id not in gym.registry:
-            gym.register(
-                id=env_id,
-                entry_point="mixrl_env.env:MixRLEnv",
-                vector_entry_point="mixrl_env.vector:MixRLVectorEnv",
-                kwargs=kwargs,
-            )
+    one = ("mixrl_env.env:MixRLEnv", "mixrl_env.vector:MixRLVectorEnv")
+    many = ("mixrl_env.many_tables:MixRLTablesEnv", "mixrl_env.many_tables:MixRLTablesVectorEnv")
+    of_one = {"MixRL-v0": {}, **PAPER_SETTINGS, **KNOWN_SETTINGS}
+    for ids, (single, vector) in ((of_one, one), (MANY_TABLES, many)):
+        for env_id in ids.keys() - gym.registry.keys():
+            gym.register(env_id, single, vector_entry_point=vector, kwargs=ids[env_id])

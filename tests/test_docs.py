@@ -63,7 +63,8 @@ def test_blocks_of_python_run(page: Path, tmp_path: Path, monkeypatch: pytest.Mo
     if reason := RUN_ELSEWHERE.get(name_of(page)):
         pytest.skip(reason)
     monkeypatch.chdir(tmp_path)
-    cheaply(monkeypatch)
+    if name_of(page) != "docs/tables.md":  # whose regressors are small, and trained to the end
+        cheaply(monkeypatch)
     NEEDS.get(name_of(page), lambda: None)()
     assert page.read_text().count("```python") == len(blocks(page, "python"))  # none is hidden in a list
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -83,13 +84,13 @@ def test_figures_of_mixing_a_parabola(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_table_of_ids() -> None:
     """docs/environment.md states the spaces of the registered environments."""
-    row = r"\| `(MixRL-\w+-v0)` \| .*? \| `MultiBinary\((\d+)\)` \| \((\d+), (\d+)\) \| .*? \| ([\d.]+) \|"
+    row = r"\| `(MixRL-\w+-v0)` \| .*? \| `MultiBinary\((\d+)\)` \| \((\d+), (\d+)\) \| .*? \| ([\d.]*) ?\|"
     stated = re.findall(row, (ROOT / "docs" / "environment.md").read_text())
     assert {name for name, *_ in stated} | {"MixRL-v0"} == {name for name in gym.registry if name.startswith("MixRL-")}
     for name, *numbers, scale in stated:
         env = gym.make(name)
         assert [env.action_space.n, *env.observation_space.shape] == [int(number) for number in numbers]
-        assert env.unwrapped.problem.config.reward_scale == float(scale)
+        assert not scale or env.unwrapped.problem.config.reward_scale == float(scale)
 
 
 # Commands

@@ -18,7 +18,7 @@ from mixrl_env.observation import DEFAULT_PARTS, PARTS, mean_distances
 from mixrl_env.problem import Batch
 
 OPTIONS = (("data", 2), ("all", 0), ("label", 3), ("label", 1), ("data", 5))
-_CHEAP = [part for part in PARTS if part != "features"]  # which have tests of their own
+_CHEAP = [part for part in PARTS if part not in ("features", "context")]  # which have tests of their own
 SUBSETS = [parts for size in range(1, len(_CHEAP) + 1) for parts in combinations(_CHEAP, size)]
 
 

@@ -18,7 +18,7 @@ from mixrl import PlanSearch, PlanSearchConfig
 from mixrl.plan_search import plan_of, single_options
 from mixrl_env import MixingProblem, MixRLVectorEnv, ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.datasets.known import KNOWN
-from mixrl_env.features import FEATURES, _Judges
+from mixrl_env.features import CONTEXT, FEATURES, _Judges
 from mixrl_env.neighbors import NeighborOption
 from mixrl_env.plans import apply_plan
 from mixrl_env.problem import Batch
@@ -65,6 +65,19 @@ def test_distances_and_names_against_loops() -> None:
                 assert features[row, index, FEATURES.index(name)] == pytest.approx(mean / (1 + mean), rel=1e-5)
             assert features[row, index, FEATURES.index("log_k")] == pytest.approx(np.log(k) / np.log(60), rel=1e-6)
             assert features[row, index, FEATURES.index("label_space")] == (space == "label")
+
+
+def test_context_against_its_parts() -> None:
+    contexts = {name: problem_of(name).context for name in ("noisy_line", "gap")}
+    problem = problem_of("gap")
+    np.testing.assert_allclose(contexts["gap"][:8], problem.features[..., :8].mean(axis=(0, 1)), rtol=1e-6)
+    assert contexts["gap"][-2:] == pytest.approx([np.log(60) / np.log(1000), 0])
+    noise = {name: context[CONTEXT.index("noise")] for name, context in contexts.items()}
+    assert noise["noisy_line"] > 3 * noise["gap"]
+    both = problem_of("gap", observe=("features", "context"), action="mask")
+    rows = both.observe(every_row(both))
+    np.testing.assert_array_equal(rows[:, -len(CONTEXT) :], np.tile(contexts["gap"], (60, 1)))
+    assert [len(bound) for bound in both.observation_bounds()] == [rows.shape[1]] * 2
 
 
 def test_features_tell_what_is_true() -> None:

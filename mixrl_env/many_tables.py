@@ -1,0 +1,251 @@
+"""MixRL on many tables: every episode is about another generated one (ours), so that one policy can learn for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Box, MultiBinary
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector.utils import iterate
+
+from mixrl_env.checks import check_seed
+from mixrl_env.datasets.generated import GeneratedTable, Part, check_part, generate_table
+from mixrl_env.env import Action, environment_rng, training_rng
+from mixrl_env.features import CONTEXT, FEATURES
+from mixrl_env.observation import Observation
+from mixrl_env.problem import Batch, MixingProblem, ProblemConfig
+from mixrl_env.regressor import RegressorConfig
+from mixrl_env.streams import stream
+
+OPTIONS = tuple((space, k) for space in ("data", "label") for k in (1, 2, 4, 8, 16))
+"""The list N of every table."""
+_REPEATS = 8
+"""Trainings without mixing that a reward is compared with."""
+_KEPT_INSTANCES = 1024  # those used last stay in memory, for all environments of a process
+
+
+class Instance:
+    """A generated table, ready to be mixed.
+
+    Args:
+        part, table_seed: which table.
+        most_rows: of its training rows, the first.
+        regressor: network and training, to the early stop on the validation rows.
+
+    Attributes:
+        table: as it was drawn, with all rows.
+        problem: of the rows that are used.
+        loss: mean squared error without mixing on the test rows, which have no noise, a mean over `_REPEATS` trainings.
+    """
+
+    def __init__(self, part: Part, table_seed: int, most_rows: int, regressor: RegressorConfig) -> None:
+        self.table: GeneratedTable = generate_table(table_seed, part)
+        data = self.table.data
+        settings = {"options": OPTIONS, "observe": ("features", "context"), "regressor": regressor}
+        self.problem = MixingProblem(data.first_rows(min(len(data.x_train), most_rows)), ProblemConfig.from_settings(settings))
+        self._x_test = self.problem.data.standardize_x(data.x_test)  # type: ignore[arg-type]  # all these tables have one
+        nothing = Batch(*np.empty((2, 0), dtype=np.int64))
+        rngs = [stream(table_seed, "trainings without mixing", repeat) for repeat in range(_REPEATS)]
+        self.loss = float(np.mean([self.train(nothing, rng)[0] for rng in rngs]))
+
+    def train(self, selected: Batch, rng: np.random.Generator) -> tuple[float, dict[str, Any]]:
+        """Train a regressor on all rows and the mixed ones; its loss on the test rows, and what it took.
+
+        A training that diverged has the loss `MixingProblem.diverged_loss`.
+        """
+        problem, augmented = self.problem, self.problem.augmented(selected, rng)
+        fitted = problem.fit([augmented], [rng])
+        errors = fitted.predict(self._x_test)[0] - self.table.data.y_test
+        loss = float(np.mean(np.square(np.nan_to_num(errors, nan=np.inf))))
+        diverged = not loss <= problem.diverged_loss
+        info = {
+            "num_selected": len(selected.rows),
+            "num_mixed": len(augmented[0]) - len(problem.x_train),
+            "train_steps": int(fitted.train_steps[0]),
+            "diverged": diverged,
+        }
+        return problem.diverged_loss if diverged else loss, info
+
+
+@lru_cache(_KEPT_INSTANCES)
+def instance(part: Part, table_seed: int, most_rows: int, regressor: RegressorConfig) -> Instance:
+    """An `Instance`; making a new one takes about a second."""
+    return Instance(part, table_seed, most_rows, regressor)
+
+
+class MixRLTablesEnv(gym.Env[Observation, Action]):
+    """Learn to mix rows of any table: every reset draws another one.
+
+    ## Description
+    One policy for all tables (ours, not the paper's). A table is drawn from `mixrl_env.datasets.generated`, all its training
+    rows are offered, each with a random option, and the agent selects rows. A regressor is trained on all training rows and
+    the mixed ones to its early stop, which is what is done with a plan in the end, and judged by noise-free labels.
+
+    ## Action Space
+    `MultiBinary(num_rows)`: 1 selects a row for mixing. What is said of rows that the table does not have is ignored.
+
+    ## Observation Space
+    `Box(0, 1)` of shape (num_rows, 21), float32: for each row the features of the row and its option, and the context of its
+    table, as `observe=("features", "context")` shows them of other tables (`mixrl_env.features`). A table with fewer rows is
+    padded with rows of zeros.
+
+    ## Rewards
+    log(RMSE without mixing / RMSE with it), on 1,000 test rows without label noise: 0 is "nothing gained", 0.05 an error that
+    is five percent lower. RMSE without mixing is that of the mean loss of eight trainings.
+
+    ## Starting State
+    A table of the part, drawn by the environment's generator, or named: `reset(options={"table_seed": 7})`. The first row in
+    the observation is the table's first training row.
+
+    ## Episode End
+    Every episode ends after one step with `terminated=True`.
+
+    ## Info
+    After a reset table_seed and num_rows, the number of training rows. After a step also test_rmse, num_selected, num_mixed,
+    train_steps and diverged.
+
+    ## Arguments
+    - `part`: "training", "validation", "test", or "held out", which has families of functions that no other part has. No table
+      is in two parts.
+    - `num_tables`: how many tables of the part are drawn from, those with the seeds 0, 1, ...; None is any.
+    - `num_rows`: the most training rows that are used of a table, and the B of the spaces.
+    - `regressor`: a `mixrl_env.RegressorConfig`, or a mapping of its fields.
+    - `render_mode`: None, or "ansi" for a line on the last step.
+
+    The first episode of a table takes about a second, which trains the regressors behind the features; the tables used last
+    stay in memory. Raises ValueError for values out of their range, and for unknown options of a reset.
+    """
+
+    metadata = {  # noqa: RUF012  # as Gymnasium declares it
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+    }
+
+    def __init__(
+        self,
+        part: Part = "training",
+        num_tables: int | None = None,
+        num_rows: int = 256,
+        regressor: RegressorConfig | Mapping[str, Any] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode must be None or 'ansi', got {render_mode!r}")
+        for name, value, least in (("num_tables", num_tables, 1), ("num_rows", num_rows, 30)):
+            if not (value is None and name == "num_tables") and (type(value) is not int or value < least):
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        self.part, self.num_tables, self.num_rows, self.render_mode = check_part(part), num_tables, num_rows, render_mode
+        self.regressor = ProblemConfig.from_settings({"regressor": regressor or {}}).regressor
+        self.observation_space = Box(0, 1, (num_rows, len(FEATURES) + len(CONTEXT)), np.float32)
+        self.action_space = MultiBinary(num_rows)
+        self._seed: int | None = None  # of the table; None before a reset and after the step
+        self._batch: Batch | None = None
+        self._trained: tuple[float, dict[str, Any]] | None = None
+        self._last = "no step yet"
+
+    @property
+    def instance(self) -> Instance:
+        """The table of this episode.
+
+        Raises:
+            ResetNeeded: before the first reset, or after the episode's end.
+        """
+        if self._seed is None:
+            raise ResetNeeded("call reset() before step(): an episode ends after one step")
+        return instance(self.part, self._seed, self.num_rows, self.regressor)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+        """Draw another table, or take the one of `options["table_seed"]`; see `gymnasium.Env.reset`."""
+        super().reset(seed=seed)
+        if seed is not None:
+            self._np_random = environment_rng(seed)
+        if unknown := sorted(set(options or {}) - {"table_seed"}):
+            raise ValueError(f"unknown option {', '.join(map(repr, unknown))} of reset; known: table_seed")
+        drawn = int(self.np_random.integers(self.num_tables or 2**31))
+        self._seed, self._trained = int((options or {}).get("table_seed", drawn)), None
+        check_seed(self._seed, "table_seed")
+        self._batch = self.instance.problem.sample_batch(self.np_random)
+        return self._offer(), {"table_seed": self._seed, "num_rows": len(self._batch.rows)}
+
+    def train(self, action: npt.ArrayLike) -> None:
+        """Do the training of the next `step` already: a vector does them side by side.
+
+        Raises:
+            ResetNeeded: before the first reset, or after the episode's end.
+            ValueError: if the action is not a mask of num_rows zeros and ones.
+        """
+        own = self.instance
+        assert self._batch is not None
+        mask = np.asarray(action)
+        if mask.shape != (self.num_rows,) or not np.isin(mask, (0, 1)).all():
+            raise ValueError(f"the action must be a mask of zeros and ones of shape ({self.num_rows},), got {action!r}")
+        selected = own.problem.select(self._batch, mask[: len(self._batch.rows)])
+        self._trained = own.train(selected, training_rng(self.np_random))
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Train on all rows and the mixed rows of the selected ones.
+
+        Returns:
+            The same observation again, reward, terminated (True), truncated (False), info.
+
+        Raises:
+            ResetNeeded: before the first reset, or after the episode's end.
+            ValueError: if the action is not a mask of num_rows zeros and ones.
+        """
+        if self._trained is None:
+            self.train(action)
+        assert self._trained is not None
+        own, offer, (loss, info) = self.instance, self._offer(), self._trained
+        reward = 0.5 * float(np.log(own.loss / loss))
+        info = {"table_seed": self._seed, "num_rows": len(own.problem.x_train), "test_rmse": loss**0.5, **info}
+        self._last = f"{own.table.data.name}: selected {info['num_selected']} of {info['num_rows']} rows, reward {reward:+.4f}"
+        self._seed = self._trained = None
+        return offer, reward, True, False, info
+
+    def render(self) -> str | None:
+        """A line on the last step in render mode "ansi", else None."""
+        return self._last if self.render_mode == "ansi" else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next steps depend on: generator, table and offered rows; no pickle."""
+        batch = None if self._batch is None else self._batch._asdict()
+        return {"generator": self.np_random.bit_generator.state, "table_seed": self._seed, "batch": batch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on as the environment, made with the same arguments, that `state_dict` was called on."""
+        self.np_random.bit_generator.state = state["generator"]
+        self._seed, self._trained = state["table_seed"], None
+        self._batch = None if state["batch"] is None else Batch(**state["batch"])
+
+    def _offer(self) -> Observation:
+        """The rows of the batch, and rows of zeros."""
+        assert self._batch is not None
+        rows = self.instance.problem.observe(self._batch)
+        return np.pad(rows, ((0, self.num_rows - len(rows)), (0, 0)))
+
+
+class MixRLTablesVectorEnv(SyncVectorEnv):
+    """num_envs copies of `MixRLTablesEnv`, each with a table of its own; their regressors are trained on all cores at once.
+
+    Args:
+        num_envs: M.
+        **arguments: as in `MixRLTablesEnv`.
+    """
+
+    def __init__(self, num_envs: int = 1, **arguments: Any) -> None:
+        make = partial(MixRLTablesEnv, **arguments)
+        super().__init__([make] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+
+    def step(self, actions: Any) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], dict[str, Any]]:
+        """See `gymnasium.vector.SyncVectorEnv.step`."""
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(lambda env, action: env.unwrapped.train(action), self.envs, iterate(self.action_space, actions)))
+        return super().step(actions)
