@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixrl.checkpoint import Checkpoints
 from mixrl.controls import CrossEntropy, CrossEntropyConfig, RandomSearch, RandomSearchConfig
+from mixrl.credit_regression import CreditRegression, CreditRegressionConfig
 from mixrl.data_valuation import DataValuation, DataValuationConfig
 from mixrl.estimators import MixRLRegressor, MixRLSampler
 from mixrl.mask_regression import MaskRegression, MaskRegressionConfig
@@ -36,6 +37,8 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "Agent",
     "Checkpoints",
+    "CreditRegression",
+    "CreditRegressionConfig",
     "CrossEntropy",
     "CrossEntropyConfig",
     "DataValuation",

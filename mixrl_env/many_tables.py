@@ -116,6 +116,8 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
     - `part`: "training", "validation", "test", or "held out", which has families of functions that no other part has. No table
       is in two parts.
     - `num_tables`: how many tables of the part are drawn from, those with the seeds 0, 1, ...; None is any.
+    - `tables_seed`: of the order of tables and of the options that are offered; None follows the seed of the reset.
+      Environments that share it offer the same rows of the same table in every episode: their rewards can be compared.
     - `num_rows`: the most training rows that are used of a table, and the B of the spaces.
     - `regressor`: a `mixrl_env.RegressorConfig`, or a mapping of its fields.
     - `render_mode`: None, or "ansi" for a line on the last step.
@@ -133,6 +135,7 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
         self,
         part: Part = "training",
         num_tables: int | None = None,
+        tables_seed: int | None = None,
         num_rows: int = 256,
         regressor: RegressorConfig | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
@@ -143,9 +146,13 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
             if not (value is None and name == "num_tables") and (type(value) is not int or value < least):
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
         self.part, self.num_tables, self.num_rows, self.render_mode = check_part(part), num_tables, num_rows, render_mode
+        if tables_seed is not None:
+            check_seed(tables_seed, "tables_seed")
+        self.tables_seed = tables_seed
         self.regressor = ProblemConfig.from_settings({"regressor": regressor or {}}).regressor
         self.observation_space = Box(0, 1, (num_rows, len(FEATURES) + len(CONTEXT)), np.float32)
         self.action_space = MultiBinary(num_rows)
+        self._offers: np.random.Generator | None = None  # draws tables and options
         self._seed: int | None = None  # of the table; None before a reset and after the step
         self._batch: Batch | None = None
         self._trained: tuple[float, dict[str, Any]] | None = None
@@ -169,10 +176,13 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
             self._np_random = environment_rng(seed)
         if unknown := sorted(set(options or {}) - {"table_seed"}):
             raise ValueError(f"unknown option {', '.join(map(repr, unknown))} of reset; known: table_seed")
-        drawn = int(self.np_random.integers(self.num_tables or 2**31))
+        if self._offers is None or seed is not None:
+            own = int(self.np_random.integers(2**63)) if self.tables_seed is None else self.tables_seed
+            self._offers = stream(own, "offered tables")
+        drawn = int(self._offers.integers(self.num_tables or 2**31))
         self._seed, self._trained = int((options or {}).get("table_seed", drawn)), None
         check_seed(self._seed, "table_seed")
-        self._batch = self.instance.problem.sample_batch(self.np_random)
+        self._batch = self.instance.problem.sample_batch(self._offers)
         return self._offer(), {"table_seed": self._seed, "num_rows": len(self._batch.rows)}
 
     def train(self, action: npt.ArrayLike) -> None:
@@ -217,11 +227,20 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
     def state_dict(self) -> dict[str, Any]:
         """What the next steps depend on: generator, table and offered rows; no pickle."""
         batch = None if self._batch is None else self._batch._asdict()
-        return {"generator": self.np_random.bit_generator.state, "table_seed": self._seed, "batch": batch}
+        offers = None if self._offers is None else self._offers.bit_generator.state
+        return {
+            "generator": self.np_random.bit_generator.state,
+            "offers": offers,
+            "table_seed": self._seed,
+            "batch": batch,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on as the environment, made with the same arguments, that `state_dict` was called on."""
         self.np_random.bit_generator.state = state["generator"]
+        if state["offers"] is not None:
+            self._offers = stream(0, "offered tables, restored")
+            self._offers.bit_generator.state = state["offers"]
         self._seed, self._trained = state["table_seed"], None
         self._batch = None if state["batch"] is None else Batch(**state["batch"])
 

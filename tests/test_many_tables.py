@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, get_args
 
 import gymnasium as gym
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as check_for_sb3
 
+from experiments.studies import many_tables
+from experiments.studies.many_tables import ManyTables
 from mixrl import Reinforce, ReinforceConfig, RowPolicy, SB3VecEnv
 from mixrl_env import RegressorConfig, fit_regressors
 from mixrl_env.datasets.generated import FAMILIES, HELD_OUT, NOISES, Part, generate_table
@@ -21,6 +24,7 @@ from mixrl_env.env import training_rng
 from mixrl_env.features import FEATURES
 from mixrl_env.many_tables import MixRLTablesEnv, MixRLTablesVectorEnv, instance
 from mixrl_env.problem import Batch
+from tests.studies import as_results, compute_all
 
 TINY = RegressorConfig(hidden_sizes=(16,), learning_rate=0.01, max_steps=200, eval_every=20)
 ARGUMENTS: dict[str, Any] = {"num_tables": 3, "num_rows": 40, "regressor": TINY}
@@ -171,6 +175,16 @@ def test_a_vector_does_what_single_environments_do() -> None:
         offered = [env.reset()[0] for env in singles]
 
 
+def test_environments_that_share_a_seed_of_tables_offer_the_same() -> None:
+    vector = MixRLTablesVectorEnv(2, tables_seed=4, **ARGUMENTS)
+    rows, _ = vector.reset(seed=0)
+    for _ in range(3):
+        np.testing.assert_array_equal(rows[0], rows[1])
+        rows, rewards, *_ = vector.step(np.ones((2, 40), dtype=np.int8))
+        assert rewards[0] != rewards[1]  # other weights and minibatches
+    assert not np.array_equal(rows[0], MixRLTablesVectorEnv(1, tables_seed=5, **ARGUMENTS).reset(seed=0)[0][0])
+
+
 def test_a_saved_environment_goes_on() -> None:
     env, other = make(), make()
     env.reset(seed=2)
@@ -222,6 +236,37 @@ def test_bad_calls() -> None:
     assert env.render() == "no step yet"
     env.step(np.ones(40, dtype=np.int8))
     assert "reward" in str(env.render())
+
+
+# The study
+
+
+def test_study_of_agents_on_unseen_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many_tables, "SMALL_REGRESSOR", {"hidden_sizes": [8], "max_steps": 50})
+    study = ManyTables(agents=("Fixed rule", "REINFORCE"), num_tables=2, trainings=32, unseen=2, repeats=2)
+    stored = compute_all(study)
+    assert len(stored) == 2 * 2 * 2
+    assert stored["mixed_share"].between(0, 1).all()
+    rule = stored[stored["agent"] == "Fixed rule"]
+    own = instance("held out", 1, 256, RegressorConfig(hidden_sizes=(8,), max_steps=50))
+    assert (rule.iloc[-1][["part", "table_seed"]] == ["held out", 1]).all()
+    assert rule.iloc[-1][["family", "noise"]].tolist() == [own.table.family, own.table.noise]
+    rows = stored.assign(log_ratio=np.where(stored["part"] == "test", 0.03, -0.01))
+    ((_, table),) = ManyTables.tables(as_results(rows))
+    assert table["Log ratio of the RMSE"].tolist() == ["+3.0 [+3.0, +3.0]", "-1.0 [-1.0, -1.0]"] * 2
+    assert table["Worse than +2"].tolist() == ["100%", "0%"] * 2
+    (figure,) = ManyTables.draw(as_results(rows), tmp_path)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_fixed_rule() -> None:
+    problem = instance("training", 0, 40, TINY).problem
+    error = problem.features[..., FEATURES.index("label_error")]
+    for row, option in np.ndindex(error.shape):
+        space, k = problem.options[option]
+        for distance, limit in (("label", 1.0), ("both", np.inf)):
+            expected = k == 4 and distance in (space, "both") and error[row, option] < (0.5 if limit == 1 else 1.1)
+            assert many_tables._of_rule(4, distance, limit, problem)[row, option] == expected
 
 
 def test_instances_are_made_once() -> None:

@@ -1,0 +1,178 @@
+"""Agents on many generated tables: what is each policy worth on tables that it has never seen, without a reward there?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from pydantic import PositiveInt
+
+from experiments.runner.cells import Cell, Row
+from experiments.runner.store import Results
+from experiments.show.figures import draw_differences, save_figure
+from experiments.show.statistics import mean_interval
+from experiments.show.tables import Titled
+from experiments.study import Seeds, Study, one_of
+from mixrl import (
+    Agent,
+    CreditRegression,
+    MaskRegression,
+    RandomSearch,
+    ReinforceVariant,
+    ReinforceVariantConfig,
+    SB3Agent,
+    SB3Config,
+)
+from mixrl_env import MixingProblem, MixRLTablesVectorEnv
+from mixrl_env.data import FloatArray
+from mixrl_env.datasets.generated import Part
+from mixrl_env.features import FEATURES
+from mixrl_env.many_tables import Instance, instance
+from mixrl_env.plans import apply_plan, best_options
+from mixrl_env.problem import Batch
+from mixrl_env.registration import SMALL_REGRESSOR
+from mixrl_env.regressor import RegressorConfig
+from mixrl_env.streams import stream
+
+Policy = Callable[[MixingProblem], FloatArray]
+"""Probabilities of every row and option of a problem, (n_train, |N|); those above 1/2 are mixed."""
+_REINFORCE = ReinforceVariantConfig(learning_rate=0.01, baseline="leave_one_out", normalize=True, hidden_sizes=(64, 64))
+AGENTS: dict[str, Callable[[int], Agent]] = {
+    "REINFORCE": lambda seed: ReinforceVariant(_REINFORCE, seed),
+    "PPO, RowPolicy": lambda seed: SB3Agent(SB3Config("ppo"), seed),
+    "Credit regression": lambda seed: CreditRegression(seed=seed),
+    "Regression on masks": lambda seed: MaskRegression(seed=seed),
+    "Random search": lambda seed: RandomSearch(seed=seed),
+}
+FIXED_RULE = "Fixed rule"
+"""One k in one or both distances, for mixed rows whose labels agree with cross-fitted regressors; chosen on training tables."""
+_MASKS = 16
+"""m: masks of an update, all on the same table, so that their rewards can be compared."""
+_LIMITS = (0.5, 1.0, 2.0, np.inf)
+"""Largest label_error of the fixed rule, before it is squashed."""
+_PARTS: tuple[Part, ...] = ("test", "held out")
+
+
+class ManyTables(Study):
+    """Settings of the study.
+
+    Attributes:
+        agents: names of `AGENTS`, or `FIXED_RULE`.
+        seeds: of the agents, and of the order of their tables.
+        num_tables: that the agents learn on.
+        trainings: rewards of each.
+        unseen: tables that each policy is judged on, of the parts "test" and "held out" each.
+        repeats: regressors without and with mixing, of each of these; their averaged predictions are compared.
+    """
+
+    kind: Literal["many_tables"] = "many_tables"
+    agents: tuple[Annotated[str, one_of((FIXED_RULE, *AGENTS), "agent")], ...] = (FIXED_RULE, *AGENTS)
+    seeds: Seeds = (0,)
+    num_tables: PositiveInt = 256
+    trainings: PositiveInt = 4096
+    unseen: PositiveInt = 50
+    repeats: PositiveInt = 4
+    MAY_GROW = frozenset({"agents", "seeds"})
+
+    def cells(self) -> list[Cell]:
+        """One an agent and seed."""
+        return self.grid(self._cell, agent=self.agents, seed=self.seeds)
+
+    def _cell(self, name: str, seed: int) -> list[Row]:
+        began = time.monotonic()
+        policy = self._fixed_rule(seed) if name == FIXED_RULE else self._learned(AGENTS[name](seed), seed)
+        seconds = round(time.monotonic() - began, 1)
+        tables = [(part, table_seed) for part in _PARTS for table_seed in range(self.unseen)]
+        return [self._judge(policy, _instance(table_seed, part)) | {"seconds": seconds} for part, table_seed in tables]
+
+    def _learned(self, agent: Agent, seed: int) -> Policy:
+        arguments = {"num_tables": self.num_tables, "tables_seed": seed, "regressor": SMALL_REGRESSOR}
+        agent.learn(MixRLTablesVectorEnv(_MASKS, **arguments), self.trainings)
+        return partial(_probabilities, agent)
+
+    def _fixed_rule(self, seed: int) -> Policy:
+        """The rule with the highest mean reward, on as many training tables as the budget pays for."""
+        rules = [*product((1, 2, 4, 8, 16), ("data", "label", "both"), _LIMITS)]
+        rewards = np.zeros(len(rules))
+        for table_seed in range(max(1, min(self.num_tables, self.trainings // len(rules)))):
+            own = _instance(table_seed, "training")
+            for index, rule in enumerate(rules):
+                rows, options = np.nonzero(_of_rule(*rule, own.problem))
+                loss, _ = own.train(Batch(rows, options), stream(seed, "fixed rules", table_seed))
+                rewards[index] += np.log(own.loss / loss)
+        return partial(_of_rule, *rules[int(rewards.argmax())])
+
+    def _judge(self, policy: Policy, own: Instance) -> Row:
+        problem, data = own.problem, own.table.data
+        assert data.x_test is not None
+        assert data.y_test is not None
+        p = policy(problem)
+        plan = best_options(problem, p).query("probability > 0.5")
+        sets = [(problem.x_train, problem.data.y_train), apply_plan(problem, plan, stream(0, "plans of unseen tables"))]
+        rngs = [stream(0, "regressors of unseen tables", repeat) for _ in sets for repeat in range(self.repeats)]
+        fitted = problem.fit([one for one in sets for _ in range(self.repeats)], rngs)
+        predicted = fitted.predict(problem.data.standardize_x(data.x_test)).reshape(2, self.repeats, -1)
+        without, with_mixing = np.square(predicted.mean(axis=1) - data.y_test.ravel()).mean(axis=1)
+        part, _, table_seed = data.name.rpartition(" ")
+        return {
+            "part": part,
+            "table_seed": int(table_seed),
+            "family": own.table.family,
+            "noise": own.table.noise,
+            "num_rows": len(problem.x_train),
+            "mixed_share": len(plan) / 2 / len(problem.x_train),
+            "log_ratio": 0.5 * float(np.log(with_mixing / without)),
+        }
+
+    @staticmethod
+    def tables(results: Results) -> list[Titled]:
+        """Log ratios on unseen tables."""
+        lines = []
+        for (agent, part), own in results.rows.groupby(["agent", "part"], sort=False):
+            of_table = own.groupby("table_seed")["log_ratio"].mean()
+            lines.append(
+                {
+                    "Agent": agent,
+                    "Tables": f"{len(of_table)}, {part}",
+                    "Log ratio of the RMSE": mean_interval(100 * of_table).rounded(1),
+                    "Worse than +2": f"{(own['log_ratio'] > 0.02).mean():.0%}",
+                    "Rows mixed": f"{own['mixed_share'].mean():.0%}",
+                    "Minutes": f"{own['seconds'].mean() / 60:.0f}",
+                }
+            )
+        return [("RMSE with mixing against without, averaged predictions, percent, unseen tables", pd.DataFrame(lines))]
+
+    @staticmethod
+    def draw(results: Results, out: Path) -> list[Path]:
+        """A dot for each unseen table."""
+        figure = Figure(figsize=(9, 0.5 * results.rows["agent"].nunique() + 1.2), layout="constrained")
+        for axes, part in zip(figure.subplots(1, 2, sharex=True, sharey=True), _PARTS, strict=True):
+            own = results.rows[results.rows["part"] == part]
+            by_agent = {str(agent): 100 * rows["log_ratio"] for agent, rows in own.groupby("agent", sort=False)}
+            draw_differences(axes, by_agent)
+            axes.set(title=f"tables of the part {part!r}", xlabel="log ratio of the RMSE to no mixing, percent")
+        return [save_figure(figure, out / "unseen.png")]
+
+
+def _instance(table_seed: int, part: Part) -> Instance:
+    return instance(part, table_seed, 256, RegressorConfig(**SMALL_REGRESSOR))
+
+
+def _probabilities(agent: Agent, problem: MixingProblem) -> FloatArray:
+    rows = problem.observe(problem.every_row_and_option())
+    return agent.probabilities(rows).reshape(len(problem.x_train), -1)
+
+
+def _of_rule(k: int, distance: str, limit: float, problem: MixingProblem) -> FloatArray:
+    """1 where the rule mixes, else 0."""
+    own = np.array([option.k == k and distance in (option.space, "both") for option in problem.options])
+    error = problem.features[..., FEATURES.index("label_error")]
+    p: FloatArray = np.where(own & (error < (limit / (1 + limit) if np.isfinite(limit) else 2)), 1.0, 0.0)
+    return p
