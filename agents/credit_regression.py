@@ -1,26 +1,35 @@
 """Credit by regression over many tables: one function of a row and its option, for tables that it has never seen (ours).
 
-On `MixRL-Tables-v0` the reward is 0 where nothing is mixed, and tables differ in how many rows they have. The reward of a mask
-D is taken for the mean over the n rows of D_i c(x_i): a ridge regression of the rewards of many random masks on many tables
-finds the weights w of the credit c(x) = w . f(x), f random features of an observation row with fixed scales. The sum of the
-credits of a plan, divided by n, is the gain that is to be expected of it.
+On `MixRL-Tables-v0` the reward is 0 where nothing is mixed, and tables differ in how many rows they have. The reward of a plan
+is taken for the sum of the credits c(x) = w . f(x) of what it mixes, divided by the number n of rows; f are random features of
+an observation row with fixed scales. A ridge regression of the rewards of random plans on many tables finds the weights w.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 from scipy.special import expit
 
 from mixrl.checkpoint import Checkpoints
-from mixrl.random_features import random_policies
+from mixrl.files import write_bytes
 from mixrl.training import AnyEnv, FloatArray, Learner, ProgressCallback, Rows, Run, check_rows, env_metrics, step_once
+from mixrl_env import MixingProblem
 from mixrl_env.checks import check_types
+from mixrl_env.problem import Batch
 from mixrl_env.streams import stream
 
+PRETRAINED = Path(__file__).with_name("pretrained.safetensors")
+"""What ships with the package; docs/tables.md has its score."""
 _CENTRE, _SPREAD = 1 / 3, 1 / 4  # of the columns, roughly, which lie in [0, 1]
+_OFF, _MEAN, _SHIFT = 0.25, -0.5, 1.5  # of random plans: chance of no mixing in a distance; of the scores, whose spread is 1
 
 
 @dataclass(frozen=True)
@@ -29,30 +38,28 @@ class CreditRegressionConfig:
 
     Attributes:
         num_features: random ReLU features of an observation row that the credit is linear in.
-        exploration: standard deviation of the random policies' logits over the rows of a table, and of their mean.
-        ridge: penalty on the squared weights, in units of a training's squared features.
+        ridge: penalty on the squared weights, in units of the mean squared feature of a training.
+        least_gain: a table is left alone unless mixing is expected to gain more, in log RMSE.
 
     Raises:
         ValueError: for a value out of its range.
     """
 
     num_features: int = 300
-    exploration: float = 2.0
-    ridge: float = 100.0
+    ridge: float = 300.0
+    least_gain: float = 0.05
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.num_features < 1 or not 0 <= self.exploration < np.inf or not 0 < self.ridge < np.inf:
+        if self.num_features < 1 or not 0 < self.ridge < np.inf or not 0 <= self.least_gain < np.inf:
             raise ValueError(
-                "num_features must be at least 1, exploration at least 0 and ridge positive, got "
-                f"{self.num_features}, {self.exploration}, {self.ridge}"
+                "num_features must be at least 1, ridge positive and least_gain at least 0, got "
+                f"{self.num_features}, {self.ridge}, {self.least_gain}"
             )
 
 
 class CreditRegression(Learner[CreditRegressionConfig]):
-    """The expected gain of mixing a row with its option, for environments whose rewards are 0 where nothing is mixed.
-
-    Rows of zeros are padding.
+    """The expected gain of mixing a row with an option, for `MixRL-Tables-v0` with `action="plan"`.
 
     Attributes:
         weights: w, shape (num_features + 1,); None before `learn`.
@@ -64,43 +71,39 @@ class CreditRegression(Learner[CreditRegressionConfig]):
     def learn(
         self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
     ) -> Self:
-        """Spend num_trainings, rounded down to whole steps of the vector, on random masks, then regress; see `Agent`.
+        """Spend num_trainings, rounded down to whole steps of the vector, on random plans, then regress; see `Agent`.
 
         Raises:
             ValueError: if the budget is below one step of the vector, or an episode has more than one step (T > 1).
         """
-        envs, state = self._reset(envs, num_trainings)
-        rng, size = stream(self.seed, "masks of credit regression"), self.config.num_features + 1
+        envs, state = self._reset(envs, num_trainings, plans=True)
+        sizes = np.unique(envs.single_action_space.nvec)  # type: ignore[attr-defined]
+        if len(sizes) > 1:
+            raise ValueError(f"every row and distance must have as many options, got plans of {envs.single_action_space}")
+        rng, size = stream(self.seed, "random plans of credit regression"), self.config.num_features + 1
         self._draw_features(state.shape[-1])
         run = Run(self, envs, num_trainings, callback, checkpoints, rng=rng)
         # Sums of products, from which the weights follow: nothing grows with the number of trainings.
         state, square, product = run.start(state=state, square=np.zeros((size, size)), product=np.zeros(size))
         while run.left:
-            features = self._features(state)
-            p = expit(np.einsum("mif,mf->mi", features, random_policies(features, self.config.exploration, rng)))
-            offered = state.any(axis=-1)
-            masks = offered & (rng.random(p.shape) < p)
-            state, reward, info = step_once(envs, masks.astype(np.int8))
-            pooled = np.einsum("mi,mif->mf", masks / offered.sum(axis=1, keepdims=True), features)
-            square, product = square + pooled.T @ pooled, product + pooled.T @ reward
-            run.end_update(
-                {"reward/mean": float(reward.mean()), "reward/std": float(reward.std())} | env_metrics(info),
-                state=state,
-                square=square,
-                product=product,
-            )
-        scale = np.trace(square) / self.trainings
-        self.weights = np.linalg.solve(square + self.config.ridge * scale * np.eye(size) / size, product)
+            pooled, plans = zip(*(self._random_plan(rows, int(sizes[0]) - 1, rng) for rows in state), strict=True)
+            state, reward, info = step_once(envs, np.array(plans))
+            table = np.array(pooled)
+            square, product = square + table.T @ table, product + table.T @ reward
+            metrics = {"reward/mean": float(reward.mean()), "reward/std": float(reward.std())} | env_metrics(info)
+            run.end_update(metrics, state=state, square=square, product=product)
+        scale = np.trace(square) / size / self.trainings
+        self.weights = np.linalg.solve(square + self.config.ridge * scale * np.eye(size), product)
         return self
 
     def credit(self, rows: Rows) -> FloatArray:
-        """Expected gain of mixing a row with its option, times n: observation rows (..., row size) in, (...,) out.
+        """Gain in log RMSE that a row and option adds, times n: observation rows (..., row size) in, (...,) out.
 
         Raises:
             RuntimeError: before `learn`.
         """
         if self.weights is None:
-            raise RuntimeError("call learn() before credit() and probabilities()")
+            raise RuntimeError("call learn() before credit()")
         credit: FloatArray = self._features(rows) @ self.weights
         return credit
 
@@ -108,6 +111,88 @@ class CreditRegression(Learner[CreditRegressionConfig]):
         """The sigmoid of the credit, above 1/2 where a gain is expected; see `mixrl.training.Agent`."""
         p: FloatArray = expit(self.credit(rows))
         return p
+
+    def plan(self, problem: MixingProblem) -> tuple[Batch, float]:
+        """What to mix in a table: in each distance the option of highest credit; and the gain in log RMSE to be expected.
+
+        Args:
+            problem: whose observations have the columns that were learned on, such as `observe=("features", "context")`.
+        """
+        every = problem.every_row_and_option()
+        credit = self.credit(problem.observe(every)).reshape(len(problem.x_train), -1)
+        rows, options = [], []
+        for members in problem.neighbors.by_space.values():
+            best = members[credit[:, members].argmax(axis=1)]
+            own = np.flatnonzero(credit[np.arange(len(best)), best] > 0)
+            rows.append(own)
+            options.append(best[own])
+        chosen = Batch(np.concatenate(rows), np.concatenate(options))
+        gain = float(credit[chosen.rows, chosen.options].sum() / len(credit))
+        if gain <= self.config.least_gain:
+            return Batch(chosen.rows[:0], chosen.options[:0]), 0.0
+        return chosen, gain
+
+    def save(self, path: Path, command: str) -> None:
+        """Write what was learned as safetensors, atomically.
+
+        Args:
+            path: of the file.
+            command: that learned it, which the file keeps.
+
+        Raises:
+            RuntimeError: before `learn`.
+        """
+        if self.weights is None:
+            raise RuntimeError("call learn() before save()")
+        about = {"config": asdict(self.config), "seed": self.seed, "trainings": self.trainings, "command": command}
+        tensors = {"w": self._w, "b": self._b, "weights": self.weights}
+        write_bytes(save(tensors, metadata={"credit_regression": json.dumps(about)}), path)
+
+    @classmethod
+    def load(cls, path: Path = PRETRAINED) -> Self:
+        """Read what `save` wrote, or what ships with the package; nothing in the file is ever executed.
+
+        Raises:
+            ValueError: if the file holds something else.
+            FileNotFoundError: if there is no such file.
+        """
+        try:
+            with safe_open(path, framework="numpy") as stored:
+                about = json.loads((stored.metadata() or {})["credit_regression"])
+                agent = cls(CreditRegressionConfig(**about["config"]), about["seed"])
+                agent._w, agent._b, agent.weights = (stored.get_tensor(name) for name in ("w", "b", "weights"))
+            agent.trainings = about["trainings"]
+            fits = agent._w.shape[1:] == agent._b.shape and agent.weights.shape == (len(agent._b) + 1,)
+            if not fits or not all(np.isfinite(values).all() for values in (agent._w, agent._b, agent.weights)):
+                raise ValueError("shapes do not fit, or weights are not finite")
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not hold a credit regression: {error}") from error
+        return agent
+
+    def _random_plan(self, rows: Rows, count: int, rng: np.random.Generator) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+        """Mean features of what is mixed, and a plan: in each distance the highest of random scores, if that is above 0.
+
+        Args:
+            rows: observation of one table, padded with zeros, shape (places * count, row size).
+            count: options of each row and distance.
+            rng: draws the scores, linear in the features, for each distance.
+        """
+        features = self._features(rows).reshape(len(rows) // count, count, -1)
+        offered = rows.any(axis=1).reshape(len(features), count).all(axis=1)
+        plan, pooled = np.zeros(len(features), dtype=np.int64), np.zeros(features.shape[-1])
+        for space in range(2):
+            places = np.flatnonzero(offered)[space::2]
+            own = features[places]
+            scores = own @ rng.normal(size=own.shape[-1])
+            shift = rng.normal(_MEAN, _SHIFT)
+            if rng.random() < _OFF:
+                continue
+            scores = (scores - scores.mean()) / (scores.std() or 1.0) + shift
+            best = scores.argmax(axis=1)
+            mixed = scores.max(axis=1) > 0
+            plan[places[mixed]] = best[mixed] + 1
+            pooled += own[mixed, best[mixed]].sum(axis=0)
+        return pooled / (offered.sum() / 2), plan
 
     def _draw_features(self, row_size: int) -> None:
         rng = stream(self.seed, "features of credit regression")

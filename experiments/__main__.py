@@ -20,6 +20,7 @@ from experiments.kinds import make_study, open_study
 from experiments.optics import draw_reference, residuals
 from experiments.pages import draw_stored, fill_pages, tables_of
 from experiments.presets import PRESETS
+from experiments.pretrain import pretrain
 from experiments.report import write_report
 from experiments.runner.cells import perform
 from experiments.runner.engines import EngineName, make_engine
@@ -294,7 +295,22 @@ def optics(out: Path = Path("docs/thin_film.png")) -> None:
 
 def main() -> None:
     """Run one verb; a bad value is one line on standard error and exit code 2."""
-    verbs = (augment, reproduce, train, sweep, compare, tables, figures, pages, report, benchmark, idea, families, optics)
+    verbs = (
+        augment,
+        reproduce,
+        train,
+        pretrain,
+        sweep,
+        compare,
+        tables,
+        figures,
+        pages,
+        report,
+        benchmark,
+        idea,
+        families,
+        optics,
+    )
     by_name = {verb.__name__: verb for verb in verbs}
     try:
         tyro.extras.subcommand_cli_from_dict(by_name, prog="python -m experiments", description=__doc__)

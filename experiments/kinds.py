@@ -18,6 +18,7 @@ from experiments.studies.distances import Distances
 from experiments.studies.estimators import Estimators
 from experiments.studies.fidelity import Fidelity
 from experiments.studies.labels import Labels
+from experiments.studies.many_tables import ManyTables
 from experiments.studies.truth import Truth
 from experiments.study import Study
 
@@ -29,11 +30,12 @@ KINDS: tuple[type[Study], ...] = (
     Estimators,
     Fidelity,
     Labels,
+    ManyTables,
     Truth,
 )
 _ADAPTER: TypeAdapter[Study] = TypeAdapter(
     Annotated[
-        AgentComparison | Benchmark | Comparison | Distances | Estimators | Fidelity | Labels | Truth,
+        AgentComparison | Benchmark | Comparison | Distances | Estimators | Fidelity | Labels | ManyTables | Truth,
         Field(discriminator="kind"),
     ]
 )

@@ -23,7 +23,16 @@ from mixrl_env.regressor import Schedule
 
 EnvId = Literal["MixRL-v0", "MixRL-NO2-v0", "MixRL-Synthetic-v0", "MixRL-Product-v0"]
 AgentName = Literal[
-    "reinforce", "local_reinforce", "mask_regression", "plan_search", "ppo", "random_search", "banzhaf", "ame", "none"
+    "reinforce",
+    "local_reinforce",
+    "mask_regression",
+    "plan_search",
+    "pretrained",
+    "ppo",
+    "random_search",
+    "banzhaf",
+    "ame",
+    "none",
 ]
 PlanKind = Literal["most_probable", "sampled"]
 _AGENT_SETTINGS = ("reinforce", "mask_regression", "plan_search")
@@ -53,8 +62,8 @@ class Settings:
         standardize_labels: whether f_phi is trained on standardised labels; see `mixrl_env.ProblemConfig`.
         num_envs: m, masks an update.
         trainings: inner trainings that the agent may spend; REINFORCE may converge before (`ReinforceVariantConfig.patience`).
-        agent: "reinforce", the paper's; "local_reinforce", "mask_regression" or "plan_search", ours; "ppo", "random_search",
-            "banzhaf" or "ame" to compare with; "none" gives every row and option the same probability.
+        agent: "reinforce", the paper's; "local_reinforce", "mask_regression", "plan_search" or "pretrained", ours; "ppo",
+            "random_search", "banzhaf" or "ame" to compare with; "none" gives every row and option the same probability.
         reinforce: settings of Algorithm 1 and of local_reinforce.
         mask_regression: settings of the regression on masks.
         plan_search: settings of the plan search.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import gymnasium as gym
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Box, MultiBinary
+from gymnasium.spaces import Box, MultiBinary, MultiDiscrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
@@ -21,15 +21,16 @@ from mixrl_env.datasets.generated import GeneratedTable, Part, check_part, gener
 from mixrl_env.env import Action, environment_rng, training_rng
 from mixrl_env.features import CONTEXT, FEATURES
 from mixrl_env.observation import Observation
+from mixrl_env.problem import Action as ActionKind
 from mixrl_env.problem import Batch, MixingProblem, ProblemConfig
-from mixrl_env.regressor import RegressorConfig
+from mixrl_env.regressor import FittedRegressors, RegressorConfig, TrainingSet
 from mixrl_env.streams import stream
 
 OPTIONS = tuple((space, k) for space in ("data", "label") for k in (1, 2, 4, 8, 16))
 """The list N of every table."""
 _REPEATS = 8
 """Trainings without mixing that a reward is compared with."""
-_KEPT_INSTANCES = 1024  # those used last stay in memory, for all environments of a process
+_KEPT_INSTANCES = 2048  # those used last stay in memory, for all environments of a process
 
 
 class Instance:
@@ -39,46 +40,57 @@ class Instance:
         part, table_seed: which table.
         most_rows: of its training rows, the first.
         regressor: network and training, to the early stop on the validation rows.
+        action: "mask" or "plan".
 
     Attributes:
         table: as it was drawn, with all rows.
         problem: of the rows that are used.
-        loss: mean squared error without mixing on the test rows, which have no noise, a mean over `_REPEATS` trainings.
     """
 
-    def __init__(self, part: Part, table_seed: int, most_rows: int, regressor: RegressorConfig) -> None:
+    def __init__(self, part: Part, table_seed: int, most_rows: int, regressor: RegressorConfig, action: ActionKind) -> None:
         self.table: GeneratedTable = generate_table(table_seed, part)
         data = self.table.data
-        settings = {"options": OPTIONS, "observe": ("features", "context"), "regressor": regressor}
+        settings = {"options": OPTIONS, "observe": ("features", "context"), "regressor": regressor, "action": action}
         self.problem = MixingProblem(data.first_rows(min(len(data.x_train), most_rows)), ProblemConfig.from_settings(settings))
         self._x_test = self.problem.data.standardize_x(data.x_test)  # type: ignore[arg-type]  # all these tables have one
-        nothing = Batch(*np.empty((2, 0), dtype=np.int64))
-        rngs = [stream(table_seed, "trainings without mixing", repeat) for repeat in range(_REPEATS)]
-        self.loss = float(np.mean([self.train(nothing, rng)[0] for rng in rngs]))
+        self._table_seed = table_seed
+
+    @cached_property
+    def loss(self) -> float:
+        """Mean squared error without mixing on the test rows, which have no noise, a mean over several trainings."""
+        rngs = [stream(self._table_seed, "trainings without mixing", repeat) for repeat in range(_REPEATS)]
+        losses, _ = self._losses([(self.problem.x_train, self.problem.data.y_train)] * _REPEATS, rngs)
+        return float(np.mean(losses))
 
     def train(self, selected: Batch, rng: np.random.Generator) -> tuple[float, dict[str, Any]]:
         """Train a regressor on all rows and the mixed ones; its loss on the test rows, and what it took.
 
         A training that diverged has the loss `MixingProblem.diverged_loss`.
         """
-        problem, augmented = self.problem, self.problem.augmented(selected, rng)
-        fitted = problem.fit([augmented], [rng])
-        errors = fitted.predict(self._x_test)[0] - self.table.data.y_test
-        loss = float(np.mean(np.square(np.nan_to_num(errors, nan=np.inf))))
-        diverged = not loss <= problem.diverged_loss
+        augmented = self.problem.augmented(selected, rng)
+        (loss,), fitted = self._losses([augmented], [rng])
         info = {
             "num_selected": len(selected.rows),
-            "num_mixed": len(augmented[0]) - len(problem.x_train),
+            "num_mixed": len(augmented[0]) - len(self.problem.x_train),
             "train_steps": int(fitted.train_steps[0]),
-            "diverged": diverged,
+            "diverged": loss == self.problem.diverged_loss,
         }
-        return problem.diverged_loss if diverged else loss, info
+        return loss, info
+
+    def _losses(self, sets: Sequence[TrainingSet], rngs: Sequence[np.random.Generator]) -> tuple[list[float], FittedRegressors]:
+        """Of one regressor a training set, on the test rows."""
+        fitted, most = self.problem.fit(sets, rngs), self.problem.diverged_loss
+        assert self.table.data.y_test is not None
+        errors = fitted.predict(self._x_test) - self.table.data.y_test
+        with np.errstate(over="ignore", invalid="ignore"):  # of trainings that diverged
+            losses = np.square(errors).mean(axis=(1, 2))
+        return [float(loss) if loss <= most else most for loss in losses], fitted
 
 
 @lru_cache(_KEPT_INSTANCES)
-def instance(part: Part, table_seed: int, most_rows: int, regressor: RegressorConfig) -> Instance:
+def instance(part: Part, table_seed: int, most_rows: int, regressor: RegressorConfig, action: ActionKind = "mask") -> Instance:
     """An `Instance`; making a new one takes about a second."""
-    return Instance(part, table_seed, most_rows, regressor)
+    return Instance(part, table_seed, most_rows, regressor, action)
 
 
 class MixRLTablesEnv(gym.Env[Observation, Action]):
@@ -90,7 +102,9 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
     the mixed ones to its early stop, which is what is done with a plan in the end, and judged by noise-free labels.
 
     ## Action Space
-    `MultiBinary(num_rows)`: 1 selects a row for mixing. What is said of rows that the table does not have is ignored.
+    `MultiBinary(num_rows)`: 1 selects a row for mixing. With `action="plan"` `MultiDiscrete` of shape (2 num_rows,): for each
+    row and distance 0 for nothing, or c for the c-th option, as in `mixrl_env.MixRLEnv`; the observation then holds each row
+    with every option. What is said of rows that the table does not have is ignored.
 
     ## Observation Space
     `Box(0, 1)` of shape (num_rows, 21), float32: for each row the features of the row and its option, and the context of its
@@ -119,6 +133,7 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
     - `tables_seed`: of the order of tables and of the options that are offered; None follows the seed of the reset.
       Environments that share it offer the same rows of the same table in every episode: their rewards can be compared.
     - `num_rows`: the most training rows that are used of a table, and the B of the spaces.
+    - `action`: "mask" or "plan".
     - `regressor`: a `mixrl_env.RegressorConfig`, or a mapping of its fields.
     - `render_mode`: None, or "ansi" for a line on the last step.
 
@@ -137,6 +152,7 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
         num_tables: int | None = None,
         tables_seed: int | None = None,
         num_rows: int = 256,
+        action: ActionKind = "mask",
         regressor: RegressorConfig | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -149,10 +165,14 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
         if tables_seed is not None:
             check_seed(tables_seed, "tables_seed")
         self.tables_seed = tables_seed
-        self.regressor = ProblemConfig.from_settings({"regressor": regressor or {}}).regressor
-        self.observation_space = Box(0, 1, (num_rows, len(FEATURES) + len(CONTEXT)), np.float32)
-        self.action_space = MultiBinary(num_rows)
+        self.action = action
+        self.regressor = ProblemConfig.from_settings({"regressor": regressor or {}, "action": action}).regressor
+        plan = MultiDiscrete([1 + len(OPTIONS) // 2] * 2 * num_rows)
+        self.action_space = plan if action == "plan" else MultiBinary(num_rows)  # type: ignore[assignment]
+        offers = num_rows * (len(OPTIONS) if action == "plan" else 1)
+        self.observation_space = Box(0, 1, (offers, len(FEATURES) + len(CONTEXT)), np.float32)
         self._offers: np.random.Generator | None = None  # draws tables and options
+        self._next: int | None = None  # table that is drawn already
         self._seed: int | None = None  # of the table; None before a reset and after the step
         self._batch: Batch | None = None
         self._trained: tuple[float, dict[str, Any]] | None = None
@@ -167,7 +187,10 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
         """
         if self._seed is None:
             raise ResetNeeded("call reset() before step(): an episode ends after one step")
-        return instance(self.part, self._seed, self.num_rows, self.regressor)
+        return self._instance(self._seed)
+
+    def _instance(self, table_seed: int) -> Instance:
+        return instance(self.part, table_seed, self.num_rows, self.regressor, self.action)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
         """Draw another table, or take the one of `options["table_seed"]`; see `gymnasium.Env.reset`."""
@@ -178,27 +201,40 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
             raise ValueError(f"unknown option {', '.join(map(repr, unknown))} of reset; known: table_seed")
         if self._offers is None or seed is not None:
             own = int(self.np_random.integers(2**63)) if self.tables_seed is None else self.tables_seed
-            self._offers = stream(own, "offered tables")
-        drawn = int(self._offers.integers(self.num_tables or 2**31))
-        self._seed, self._trained = int((options or {}).get("table_seed", drawn)), None
+            self._offers, self._next = stream(own, "offered tables"), None
+        drawn = self._draw()
+        self._seed, self._trained, self._next = int((options or {}).get("table_seed", drawn)), None, None
         check_seed(self._seed, "table_seed")
         self._batch = self.instance.problem.sample_batch(self._offers)
         return self._offer(), {"table_seed": self._seed, "num_rows": len(self._batch.rows)}
+
+    def _draw(self) -> int:
+        """The table of the next episode, unless `reset` names another."""
+        assert self._offers is not None
+        if self._next is None:
+            self._next = int(self._offers.integers(self.num_tables or 2**31))
+        return self._next
+
+    def next_table(self) -> tuple[Part, int, int, RegressorConfig, ActionKind]:
+        """Arguments of the `instance` of the next episode, unless `reset` names another; after the first reset."""
+        return self.part, self._draw(), self.num_rows, self.regressor, self.action
 
     def train(self, action: npt.ArrayLike) -> None:
         """Do the training of the next `step` already: a vector does them side by side.
 
         Raises:
             ResetNeeded: before the first reset, or after the episode's end.
-            ValueError: if the action is not a mask of num_rows zeros and ones.
+            ValueError: if the action is not of the action space.
         """
         own = self.instance
         assert self._batch is not None
-        mask = np.asarray(action)
-        if mask.shape != (self.num_rows,) or not np.isin(mask, (0, 1)).all():
-            raise ValueError(f"the action must be a mask of zeros and ones of shape ({self.num_rows},), got {action!r}")
-        selected = own.problem.select(self._batch, mask[: len(self._batch.rows)])
-        self._trained = own.train(selected, training_rng(self.np_random))
+        given, space = np.asarray(action), self.action_space
+        whole = given.astype(space.dtype) if given.dtype.kind in "biuf" and np.isfinite(given).all() else given
+        if given.shape != space.shape or not (whole == given).all() or not space.contains(whole):
+            raise ValueError(f"the action must be of {space}, got {action!r}")
+        size = len(whole) // self.num_rows * len(self._batch.rows)
+        loss, info = own.train(own.problem.select(self._batch, whole[:size]), training_rng(self.np_random))
+        self._trained = 0.5 * float(np.log(own.loss / loss)), info | {"test_rmse": loss**0.5}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Train on all rows and the mixed rows of the selected ones.
@@ -208,14 +244,13 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
 
         Raises:
             ResetNeeded: before the first reset, or after the episode's end.
-            ValueError: if the action is not a mask of num_rows zeros and ones.
+            ValueError: if the action is not of the action space.
         """
         if self._trained is None:
             self.train(action)
         assert self._trained is not None
-        own, offer, (loss, info) = self.instance, self._offer(), self._trained
-        reward = 0.5 * float(np.log(own.loss / loss))
-        info = {"table_seed": self._seed, "num_rows": len(own.problem.x_train), "test_rmse": loss**0.5, **info}
+        own, offer, (reward, info) = self.instance, self._offer(), self._trained
+        info = {"table_seed": self._seed, "num_rows": len(own.problem.x_train), **info}
         self._last = f"{own.table.data.name}: selected {info['num_selected']} of {info['num_rows']} rows, reward {reward:+.4f}"
         self._seed = self._trained = None
         return offer, reward, True, False, info
@@ -231,6 +266,7 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
         return {
             "generator": self.np_random.bit_generator.state,
             "offers": offers,
+            "next": self._next,
             "table_seed": self._seed,
             "batch": batch,
         }
@@ -241,14 +277,15 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
         if state["offers"] is not None:
             self._offers = stream(0, "offered tables, restored")
             self._offers.bit_generator.state = state["offers"]
+        self._next = state["next"]
         self._seed, self._trained = state["table_seed"], None
         self._batch = None if state["batch"] is None else Batch(**state["batch"])
 
     def _offer(self) -> Observation:
         """The rows of the batch, and rows of zeros."""
         assert self._batch is not None
-        rows = self.instance.problem.observe(self._batch)
-        return np.pad(rows, ((0, self.num_rows - len(rows)), (0, 0)))
+        rows = self.instance.problem.offer(self._batch)
+        return np.pad(rows, ((0, len(self.observation_space.low) - len(rows)), (0, 0)))  # type: ignore[attr-defined]
 
 
 class MixRLTablesVectorEnv(SyncVectorEnv):
@@ -267,4 +304,6 @@ class MixRLTablesVectorEnv(SyncVectorEnv):
         """See `gymnasium.vector.SyncVectorEnv.step`."""
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             list(pool.map(lambda env, action: env.unwrapped.train(action), self.envs, iterate(self.action_space, actions)))
+            tables = {env.unwrapped.next_table() for env in self.envs}  # type: ignore[attr-defined]
+            list(pool.map(lambda table: instance(*table).problem.features, tables))  # computed once, here side by side
         return super().step(actions)

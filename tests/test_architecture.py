@@ -23,7 +23,7 @@ LAYERS = (
     {"studies", "benchmark"},
     {"kinds"},
     {"pages"},
-    {"report", "train", "idea", "families", "optics"},
+    {"report", "train", "pretrain", "idea", "families", "optics"},
     {"__main__"},
 )
 """Of experiments, the lowest first: a module or folder imports those of its own layer and of lower ones."""

@@ -96,8 +96,9 @@ def make(**changes: Any) -> MixRLTablesEnv:
 
 @pytest.mark.filterwarnings("ignore:.*unconventional shape")
 def test_checkers_pass() -> None:
-    check_env(make(), skip_render_check=True)
-    check_for_sb3(make())
+    for action in ("mask", "plan"):
+        check_env(make(action=action), skip_render_check=True)
+        check_for_sb3(make(action=action))
 
 
 def test_an_episode_against_its_parts() -> None:
@@ -135,6 +136,28 @@ def test_nothing_mixed_gains_nothing_on_average() -> None:
         env.reset(seed=seed, options={"table_seed": seed % 3})
         rewards.append(env.step(np.zeros(40, dtype=np.int8))[1])
     assert abs(np.mean(rewards)) < 3 * np.std(rewards) / 30**0.5 + 0.005
+
+
+def test_plans_against_their_parts() -> None:
+    """Each row with every option is offered, and an action takes one option a row and distance."""
+    env = make(action="plan")
+    rows, info = env.reset(seed=1, options={"table_seed": 2})
+    problem, n = env.instance.problem, info["num_rows"]
+    assert rows.shape == (400, 21)
+    np.testing.assert_array_equal(rows[: 10 * n, : len(FEATURES)], problem.features.reshape(10 * n, -1))
+    assert not rows[10 * n :].any()
+    plan = np.zeros((40, 2), dtype=np.int64)
+    plan[0], plan[1], plan[n:] = (3, 0), (1, 5), 2
+    state = env.np_random.bit_generator.state
+    _, reward, *_, info = env.step(plan.ravel())
+    assert info["num_selected"] == 3
+    assert 16 < info["num_mixed"] <= 4 + 1 + 16  # mixed rows that come twice are dropped
+    rng = np.random.default_rng()
+    rng.bit_generator.state = state
+    loss, _ = instance("training", 2, 40, TINY, "plan").train(
+        Batch(np.array([0, 1, 1]), np.array([2, 0, 9])), training_rng(rng)
+    )
+    assert reward == 0.5 * np.log(instance("training", 2, 40, TINY, "plan").loss / loss)
 
 
 def test_padding_is_ignored() -> None:
@@ -230,8 +253,8 @@ def test_bad_calls() -> None:
     with pytest.raises(ValueError, match="table_seed"):
         env.reset(options={"table_seed": -1})
     env.reset(seed=0)
-    for bad in (np.ones(39, dtype=np.int8), np.full(40, 2)):
-        with pytest.raises(ValueError, match="the action must be a mask of zeros and ones of shape"):
+    for bad in (np.ones(39, dtype=np.int8), np.full(40, 2), np.full(40, 0.5), np.full(40, np.nan), np.full(40, "a")):
+        with pytest.raises(ValueError, match=r"the action must be of MultiBinary\(40\)"):
             env.step(bad)
     assert env.render() == "no step yet"
     env.step(np.ones(40, dtype=np.int8))
@@ -243,30 +266,39 @@ def test_bad_calls() -> None:
 
 def test_study_of_agents_on_unseen_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(many_tables, "SMALL_REGRESSOR", {"hidden_sizes": [8], "max_steps": 50})
-    study = ManyTables(agents=("Fixed rule", "REINFORCE"), num_tables=2, trainings=32, unseen=2, repeats=2)
+    study = ManyTables(agents=("Fixed rule", "REINFORCE", "Credit regression"), num_tables=2, trainings=32, unseen=2, repeats=2)
     stored = compute_all(study)
-    assert len(stored) == 2 * 2 * 2
+    assert len(stored) == 3 * 2 * 2
     assert stored["mixed_share"].between(0, 1).all()
     rule = stored[stored["agent"] == "Fixed rule"]
     own = instance("held out", 1, 256, RegressorConfig(hidden_sizes=(8,), max_steps=50))
     assert (rule.iloc[-1][["part", "table_seed"]] == ["held out", 1]).all()
     assert rule.iloc[-1][["family", "noise"]].tolist() == [own.table.family, own.table.noise]
-    rows = stored.assign(log_ratio=np.where(stored["part"] == "test", 0.03, -0.01))
-    ((_, table),) = ManyTables.tables(as_results(rows))
-    assert table["Log ratio of the RMSE"].tolist() == ["+3.0 [+3.0, +3.0]", "-1.0 [-1.0, -1.0]"] * 2
-    assert table["Worse than +2"].tolist() == ["100%", "0%"] * 2
-    (figure,) = ManyTables.draw(as_results(rows), tmp_path)
-    assert figure.read_bytes().startswith(b"\x89PNG")
+    learned = stored["agent"] == "Credit regression"
+    assert stored.loc[learned, "expected"].le(0).all()
+    assert stored.loc[~learned, "expected"].isna().all()
+    expected = np.where(learned, -0.1 * (1 + stored["table_seed"]), np.nan)
+    rows = stored.assign(log_ratio=np.where(stored["part"] == "test", 0.03, -0.01), expected=expected)
+    (_, table), (_, calibration) = ManyTables.tables(as_results(rows))
+    assert calibration["Agent"].unique().tolist() == ["Credit regression"]
+    assert calibration["Expected"].tolist() == ["-20.0", "-10.0"] * 2
+    assert calibration["Was"].tolist() == ["+3.0"] * 2 + ["-1.0"] * 2
+    assert table["Log ratio of the RMSE"].tolist() == ["+3.0 [+3.0, +3.0]", "-1.0 [-1.0, -1.0]"] * 3
+    assert table["Worse than +2"].tolist() == ["100%", "0%"] * 3
+    figures = ManyTables.draw(as_results(rows), tmp_path)
+    assert [figure.name for figure in figures] == ["unseen.png", "expected.png"]
+    assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
 
 
 def test_fixed_rule() -> None:
     problem = instance("training", 0, 40, TINY).problem
     error = problem.features[..., FEATURES.index("label_error")]
-    for row, option in np.ndindex(error.shape):
-        space, k = problem.options[option]
-        for distance, limit in (("label", 1.0), ("both", np.inf)):
+    for distance, limit in (("label", 1.0), ("both", np.inf)):
+        mixed = {*zip(*many_tables._by_rule(4, distance, limit, problem)[0], strict=True)}
+        for row, option in np.ndindex(error.shape):
+            space, k = problem.options[option]
             expected = k == 4 and distance in (space, "both") and error[row, option] < (0.5 if limit == 1 else 1.1)
-            assert many_tables._of_rule(4, distance, limit, problem)[row, option] == expected
+            assert ((row, option) in mixed) == expected
 
 
 def test_instances_are_made_once() -> None:

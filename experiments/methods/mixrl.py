@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 import pandas as pd
 
-from experiments.methods import plan_search
+from experiments.methods import plan_search, pretrained
 from experiments.methods.base import Augmented, Choice, Trial
 from experiments.presets import Settings
 from mixrl import (
@@ -50,6 +50,8 @@ def augment(trial: Trial) -> Augmented:
     """
     if trial.settings.agent == "plan_search":
         return plan_search.augment(trial)
+    if trial.settings.agent == "pretrained":
+        return pretrained.augment(trial)
     problem, settings = trial.problem, trial.settings
     learned = learn(trial)
     candidates = candidates_of(trial, learned.probabilities)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from pydantic import PositiveInt
 
 from experiments.runner.cells import Cell, Row
 from experiments.runner.store import Results
-from experiments.show.figures import draw_differences, save_figure
+from experiments.show.figures import GREY, draw_differences, save_figure
 from experiments.show.statistics import mean_interval
 from experiments.show.tables import Titled
 from experiments.study import Seeds, Study, one_of
@@ -31,18 +31,16 @@ from mixrl import (
     SB3Config,
 )
 from mixrl_env import MixingProblem, MixRLTablesVectorEnv
-from mixrl_env.data import FloatArray
 from mixrl_env.datasets.generated import Part
 from mixrl_env.features import FEATURES
 from mixrl_env.many_tables import Instance, instance
-from mixrl_env.plans import apply_plan, best_options
 from mixrl_env.problem import Batch
 from mixrl_env.registration import SMALL_REGRESSOR
 from mixrl_env.regressor import RegressorConfig
 from mixrl_env.streams import stream
 
-Policy = Callable[[MixingProblem], FloatArray]
-"""Probabilities of every row and option of a problem, (n_train, |N|); those above 1/2 are mixed."""
+Policy = Callable[[MixingProblem], tuple[Batch, float]]
+"""What to mix in a table, and the gain in log RMSE that is to be expected, NaN if that is not known."""
 _REINFORCE = ReinforceVariantConfig(learning_rate=0.01, baseline="leave_one_out", normalize=True, hidden_sizes=(64, 64))
 AGENTS: dict[str, Callable[[int], Agent]] = {
     "REINFORCE": lambda seed: ReinforceVariant(_REINFORCE, seed),
@@ -53,8 +51,10 @@ AGENTS: dict[str, Callable[[int], Agent]] = {
 }
 FIXED_RULE = "Fixed rule"
 """One k in one or both distances, for mixed rows whose labels agree with cross-fitted regressors; chosen on training tables."""
+SHIPPED = "Pretrained"
+"""The policy that ships with the package."""
 _MASKS = 16
-"""m: masks of an update, all on the same table, so that their rewards can be compared."""
+"""m: masks of an update, on the same table, so that their rewards can be compared; or plans, on a table each."""
 _LIMITS = (0.5, 1.0, 2.0, np.inf)
 """Largest label_error of the fixed rule, before it is squashed."""
 _PARTS: tuple[Part, ...] = ("test", "held out")
@@ -64,7 +64,7 @@ class ManyTables(Study):
     """Settings of the study.
 
     Attributes:
-        agents: names of `AGENTS`, or `FIXED_RULE`.
+        agents: names of `AGENTS`, `SHIPPED` or `FIXED_RULE`.
         seeds: of the agents, and of the order of their tables.
         num_tables: that the agents learn on.
         trainings: rewards of each.
@@ -73,7 +73,7 @@ class ManyTables(Study):
     """
 
     kind: Literal["many_tables"] = "many_tables"
-    agents: tuple[Annotated[str, one_of((FIXED_RULE, *AGENTS), "agent")], ...] = (FIXED_RULE, *AGENTS)
+    agents: tuple[Annotated[str, one_of((SHIPPED, FIXED_RULE, *AGENTS), "agent")], ...] = (SHIPPED, FIXED_RULE)
     seeds: Seeds = (0,)
     num_tables: PositiveInt = 256
     trainings: PositiveInt = 4096
@@ -87,15 +87,20 @@ class ManyTables(Study):
 
     def _cell(self, name: str, seed: int) -> list[Row]:
         began = time.monotonic()
-        policy = self._fixed_rule(seed) if name == FIXED_RULE else self._learned(AGENTS[name](seed), seed)
+        if name == SHIPPED:
+            policy: Policy = CreditRegression.load().plan
+        else:
+            policy = self._fixed_rule(seed) if name == FIXED_RULE else self._learned(AGENTS[name](seed), seed)
         seconds = round(time.monotonic() - began, 1)
         tables = [(part, table_seed) for part in _PARTS for table_seed in range(self.unseen)]
         return [self._judge(policy, _instance(table_seed, part)) | {"seconds": seconds} for part, table_seed in tables]
 
     def _learned(self, agent: Agent, seed: int) -> Policy:
-        arguments = {"num_tables": self.num_tables, "tables_seed": seed, "regressor": SMALL_REGRESSOR}
-        agent.learn(MixRLTablesVectorEnv(_MASKS, **arguments), self.trainings)
-        return partial(_probabilities, agent)
+        arguments: dict[str, Any] = {"num_tables": self.num_tables, "regressor": SMALL_REGRESSOR}
+        if isinstance(agent, CreditRegression):
+            return agent.learn(MixRLTablesVectorEnv(_MASKS, action="plan", **arguments), self.trainings).plan
+        agent.learn(MixRLTablesVectorEnv(_MASKS, tables_seed=seed, **arguments), self.trainings)
+        return partial(_most_probable, agent)
 
     def _fixed_rule(self, seed: int) -> Policy:
         """The rule with the highest mean reward, on as many training tables as the budget pays for."""
@@ -104,18 +109,16 @@ class ManyTables(Study):
         for table_seed in range(max(1, min(self.num_tables, self.trainings // len(rules)))):
             own = _instance(table_seed, "training")
             for index, rule in enumerate(rules):
-                rows, options = np.nonzero(_of_rule(*rule, own.problem))
-                loss, _ = own.train(Batch(rows, options), stream(seed, "fixed rules", table_seed))
+                loss, _ = own.train(_by_rule(*rule, own.problem)[0], stream(seed, "fixed rules", table_seed))
                 rewards[index] += np.log(own.loss / loss)
-        return partial(_of_rule, *rules[int(rewards.argmax())])
+        return partial(_by_rule, *rules[int(rewards.argmax())])
 
     def _judge(self, policy: Policy, own: Instance) -> Row:
         problem, data = own.problem, own.table.data
         assert data.x_test is not None
         assert data.y_test is not None
-        p = policy(problem)
-        plan = best_options(problem, p).query("probability > 0.5")
-        sets = [(problem.x_train, problem.data.y_train), apply_plan(problem, plan, stream(0, "plans of unseen tables"))]
+        plan, expected = policy(problem)
+        sets = [(problem.x_train, problem.data.y_train), problem.augmented(plan, stream(0, "plans of unseen tables"))]
         rngs = [stream(0, "regressors of unseen tables", repeat) for _ in sets for repeat in range(self.repeats)]
         fitted = problem.fit([one for one in sets for _ in range(self.repeats)], rngs)
         predicted = fitted.predict(problem.data.standardize_x(data.x_test)).reshape(2, self.repeats, -1)
@@ -127,7 +130,8 @@ class ManyTables(Study):
             "family": own.table.family,
             "noise": own.table.noise,
             "num_rows": len(problem.x_train),
-            "mixed_share": len(plan) / 2 / len(problem.x_train),
+            "mixed_share": len(plan.rows) / 2 / len(problem.x_train),
+            "expected": -expected,
             "log_ratio": 0.5 * float(np.log(with_mixing / without)),
         }
 
@@ -147,7 +151,10 @@ class ManyTables(Study):
                     "Minutes": f"{own['seconds'].mean() / 60:.0f}",
                 }
             )
-        return [("RMSE with mixing against without, averaged predictions, percent, unseen tables", pd.DataFrame(lines))]
+        return [
+            ("RMSE with mixing against without, averaged predictions, percent, unseen tables", pd.DataFrame(lines)),
+            ("Log ratio of the RMSE that was expected, and that it was, percent", _calibration(results.rows)),
+        ]
 
     @staticmethod
     def draw(results: Results, out: Path) -> list[Path]:
@@ -158,21 +165,52 @@ class ManyTables(Study):
             by_agent = {str(agent): 100 * rows["log_ratio"] for agent, rows in own.groupby("agent", sort=False)}
             draw_differences(axes, by_agent)
             axes.set(title=f"tables of the part {part!r}", xlabel="log ratio of the RMSE to no mixing, percent")
-        return [save_figure(figure, out / "unseen.png")]
+        written = [save_figure(figure, out / "unseen.png")]
+        known = results.rows.dropna(subset="expected")
+        if len(known):
+            figure = Figure(figsize=(5, 4), layout="constrained")
+            axes = figure.subplots()
+            for name, own in known.groupby("part", sort=False):
+                axes.scatter(100 * own["expected"], 100 * own["log_ratio"], s=10, alpha=0.6, label=name)
+            axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":")
+            axes.set(xlabel="expected log ratio of the RMSE, percent", ylabel="log ratio that it was")
+            axes.legend(fontsize="small")
+            written.append(save_figure(figure, out / "expected.png"))
+        return written
+
+
+def _calibration(rows: pd.DataFrame) -> pd.DataFrame:
+    """Tables by what was expected of them, in quarters."""
+    lines = []
+    for (agent, part), own in rows.dropna(subset="expected").groupby(["agent", "part"], sort=False):
+        mixed = own[own["expected"] < 0]
+        for _, some in mixed.groupby(pd.qcut(mixed["expected"], 4, duplicates="drop"), observed=True):
+            lines.append(
+                {
+                    "Agent": agent,
+                    "Tables": f"{len(some)}, {part}",
+                    "Expected": f"{100 * some['expected'].mean():+.1f}",
+                    "Was": mean_interval(100 * some["log_ratio"]).rounded(1),
+                }
+            )
+    return pd.DataFrame(lines)
 
 
 def _instance(table_seed: int, part: Part) -> Instance:
     return instance(part, table_seed, 256, RegressorConfig(**SMALL_REGRESSOR))
 
 
-def _probabilities(agent: Agent, problem: MixingProblem) -> FloatArray:
-    rows = problem.observe(problem.every_row_and_option())
-    return agent.probabilities(rows).reshape(len(problem.x_train), -1)
+def _most_probable(agent: Agent, problem: MixingProblem) -> tuple[Batch, float]:
+    """In each distance the most probable option, if it is chosen more often than not."""
+    p = agent.probabilities(problem.observe(problem.every_row_and_option())).reshape(len(problem.x_train), -1)
+    chosen = [members[p[:, members].argmax(axis=1)] for members in problem.neighbors.by_space.values()]
+    every = Batch(np.tile(np.arange(len(p)), len(chosen)), np.concatenate(chosen))
+    mixed = p[every.rows, every.options] > 0.5
+    return Batch(every.rows[mixed], every.options[mixed]), np.nan
 
 
-def _of_rule(k: int, distance: str, limit: float, problem: MixingProblem) -> FloatArray:
-    """1 where the rule mixes, else 0."""
+def _by_rule(k: int, distance: str, limit: float, problem: MixingProblem) -> tuple[Batch, float]:
+    """Every row with one k, where the mixed labels agree with the cross-fitted regressors."""
     own = np.array([option.k == k and distance in (option.space, "both") for option in problem.options])
     error = problem.features[..., FEATURES.index("label_error")]
-    p: FloatArray = np.where(own & (error < (limit / (1 + limit) if np.isfinite(limit) else 2)), 1.0, 0.0)
-    return p
+    return Batch(*np.nonzero(own & (error < (limit / (1 + limit) if np.isfinite(limit) else 2)))), np.nan

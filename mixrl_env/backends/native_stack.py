@@ -97,5 +97,7 @@ class NativeStack:
 
     def _for_each(self, work: Callable[[int], float]) -> list[float]:
         """work(m) for each regressor, on all of torch's threads."""
-        with ThreadPoolExecutor(min(torch.get_num_threads(), len(self.params))) as pool:
+        if (threads := min(torch.get_num_threads(), len(self.params))) == 1:  # fifty steps take as long as starting a thread
+            return [work(m) for m in range(len(self.params))]
+        with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(work, range(len(self.params))))
