@@ -8,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from mixrl import Checkpoints, CreditRegression
-from mixrl.credit_regression import PRETRAINED
 from mixrl.terminal import WorkProgress, say
 from mixrl_env import MixRLTablesVectorEnv
 from mixrl_env.registration import SMALL_REGRESSOR
@@ -20,22 +19,23 @@ def pretrain(
     tables: int = 200,
     trainings: int = 6000,
     seed: int = 0,
-    out: Path = PRETRAINED,
+    out: Path = Path("runs/pretrained.safetensors"),
     checkpoints: Path = Path("runs/pretrain"),
     resume: bool = False,
 ) -> None:
-    """Learn one policy for all tables on generated ones (CreditRegression), as it ships with the package; about ten minutes.
+    """Learn one policy for all tables on generated ones, as agents/pretrained.safetensors was learned; about ten minutes.
 
     Args:
         tables: generated tables that it learns on.
         trainings: rewards, over all tables.
         seed: of everything random.
-        out: file of the policy.
+        out: file of the policy; an old one is replaced.
         checkpoints: folder of its checkpoints.
         resume: go on from the newest of them.
     """
-    if out.suffix != ".safetensors" or not out.parent.is_dir():
-        raise ValueError(f"--out must be a .safetensors file in a folder that is there, got {out}")
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise ValueError(f"--out must end in .safetensors, got {out}")
+    out.parent.mkdir(parents=True, exist_ok=True)
     console, agent = Console(), CreditRegression(seed=seed)
     envs = MixRLTablesVectorEnv(_PLANS, num_tables=tables, action="plan", regressor=SMALL_REGRESSOR)
     with WorkProgress(console, "learning") as progress:
