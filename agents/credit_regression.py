@@ -20,15 +20,17 @@ from scipy.special import expit
 
 from mixrl.checkpoint import Checkpoints
 from mixrl.files import write_bytes
-from mixrl.training import AnyEnv, FloatArray, Learner, ProgressCallback, Rows, Run, check_rows, env_metrics, step_once
+from mixrl.random_features import relu_features
+from mixrl.training import AnyEnv, FloatArray, Learner, ProgressCallback, Rows, Run, env_metrics, step_once
 from mixrl_env import MixingProblem
 from mixrl_env.checks import check_types
+from mixrl_env.features import CENTRE, SPREAD
+from mixrl_env.plans import options_above
 from mixrl_env.problem import Batch
 from mixrl_env.streams import stream
 
 PRETRAINED = Path(__file__).with_name("pretrained.safetensors")
 """What ships with the package; docs/tables.md has its score."""
-_CENTRE, _SPREAD = 1 / 3, 1 / 4  # of the columns, roughly, which lie in [0, 1]
 _OFF, _MEAN, _SHIFT = 0.25, -0.5, 1.5  # of random plans: chance of no mixing in a distance; of the scores, whose spread is 1
 
 
@@ -120,13 +122,7 @@ class CreditRegression(Learner[CreditRegressionConfig]):
         """
         every = problem.every_row_and_option()
         credit = self.credit(problem.observe(every)).reshape(len(problem.x_train), -1)
-        rows, options = [], []
-        for members in problem.neighbors.by_space.values():
-            best = members[credit[:, members].argmax(axis=1)]
-            own = np.flatnonzero(credit[np.arange(len(best)), best] > 0)
-            rows.append(own)
-            options.append(best[own])
-        chosen = Batch(np.concatenate(rows), np.concatenate(options))
+        chosen = options_above(problem, credit, 0.0)
         gain = float(credit[chosen.rows, chosen.options].sum() / len(credit))
         if gain <= self.config.least_gain:
             return Batch(chosen.rows[:0], chosen.options[:0]), 0.0
@@ -201,6 +197,4 @@ class CreditRegression(Learner[CreditRegressionConfig]):
 
     def _features(self, rows: Rows) -> FloatArray:
         """Random features of observation rows, the last always 1."""
-        check_rows(rows, len(self._w))
-        hidden = np.maximum((rows - _CENTRE) / _SPREAD @ self._w + self._b, 0)
-        return np.concatenate([hidden, np.ones((*hidden.shape[:-1], 1))], axis=-1)
+        return relu_features(rows, CENTRE, SPREAD, self._w, self._b)

@@ -33,11 +33,10 @@ from mixrl.training import (
 )
 from mixrl_env import MixingProblem, NeighborOption
 from mixrl_env.checks import check_types
-from mixrl_env.features import FEATURES, SPACE_CODES
+from mixrl_env.features import CENTRE, FEATURES, SPACE_CODES, SPREAD
 from mixrl_env.neighbors import SPACES
 from mixrl_env.streams import stream
 
-_CENTRE, _SPREAD = 1 / 3, 1 / 4  # of features, roughly, so that parameters of order 1 matter
 _SPACE, _LOG_K = FEATURES.index("label_space"), FEATURES.index("log_k")
 _COLUMNS = [column for column in range(len(FEATURES)) if column != _SPACE]
 NUM_WEIGHTS = len(_COLUMNS) + 2
@@ -166,8 +165,8 @@ class PlanSearch(Learner[PlanSearchConfig]):
 def scores_of(theta: FloatArray, rows: Rows) -> FloatArray:
     """Scores (...,) of options with features (..., len(FEATURES))."""
     which = np.select([rows[..., _SPACE] == SPACE_CODES[space] for space in SPACES], range(len(SPACES)))
-    scaled = (rows[..., _COLUMNS].astype(np.float64) - _CENTRE) / _SPREAD
-    square = np.square((rows[..., _LOG_K].astype(np.float64) - _CENTRE) / _SPREAD)
+    scaled = (rows[..., _COLUMNS].astype(np.float64) - CENTRE) / SPREAD
+    square = np.square((rows[..., _LOG_K].astype(np.float64) - CENTRE) / SPREAD)
     inputs = np.concatenate([np.ones((*scaled.shape[:-1], 1)), scaled, square[..., None]], axis=-1)
     scores: FloatArray = (theta[which] * inputs).sum(axis=-1)
     return scores
@@ -207,7 +206,7 @@ def _single(options: Sequence[NeighborOption], n: int) -> FloatArray:
     theta = np.zeros((3, NUM_WEIGHTS))
     theta[:, 0] = _NEVER
     for space, k in options:
-        at = (np.log(k or n - 1) / np.log(n) - _CENTRE) / _SPREAD
+        at = (np.log(k or n - 1) / np.log(n) - CENTRE) / SPREAD
         own = theta[SPACES.index(space)]
         own[0], own[-1] = _ALWAYS - _SHARP * at**2, -_SHARP
         own[1 + _COLUMNS.index(_LOG_K)] = 2 * _SHARP * at

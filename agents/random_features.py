@@ -25,9 +25,16 @@ class RandomFeatures:
 
     def __call__(self, rows: Rows) -> FloatArray:
         """Features (..., num_features + 1) of rows (..., row size)."""
-        check_rows(rows, len(self._mean))
-        hidden = np.maximum((rows - self._mean) / self._scale @ self._w + self._b, 0)
-        return np.concatenate([hidden, np.ones((*hidden.shape[:-1], 1))], axis=-1)
+        return relu_features(rows, self._mean, self._scale, self._w, self._b)
+
+
+def relu_features(
+    rows: Rows, centre: FloatArray | float, scale: FloatArray | float, w: FloatArray, b: FloatArray
+) -> FloatArray:
+    """relu(W z + b) of rows (..., row size), z the centred and scaled row, and 1; shape (..., num_features + 1)."""
+    check_rows(rows, len(w))
+    hidden = np.maximum((rows - centre) / scale @ w + b, 0)
+    return np.concatenate([hidden, np.ones((*hidden.shape[:-1], 1))], axis=-1)
 
 
 def random_policies(features: FloatArray, exploration: float, rng: np.random.Generator) -> FloatArray:

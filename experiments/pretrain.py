@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments.presets import SMALL_REGRESSOR
 from mixrl import Checkpoints, CreditRegression
 from mixrl.terminal import WorkProgress, say
 from mixrl_env import MixRLTablesVectorEnv
-from mixrl_env.registration import SMALL_REGRESSOR
 
 _PLANS = 16  # trained side by side, each on another table
 

@@ -58,6 +58,7 @@ CONTEXT = (*(f"mean {name}" for name in FEATURES[:8]), "noise", "log_n", "log_d"
 """Names of the columns of a table's context, in order; all lie in [0, 1]."""
 SPACE_CODES = {"data": 0.0, "label": 1.0, "all": 0.5}
 """Values of label_space."""
+CENTRE, SPREAD = 1 / 3, 1 / 4  # of the columns, roughly, so that parameters of order 1 matter to an agent
 _SQUASHED = FEATURES.index("log_k")  # the features before it
 _REGRESSORS = 16
 _NEAR, _FLOOR = 14, 1 / 4  # of the weights: neighbours, and the share of the mean square that is added

@@ -21,12 +21,13 @@ from mixrl_env.datasets.generated import GeneratedTable, Part, check_part, gener
 from mixrl_env.env import Action, environment_rng, training_rng
 from mixrl_env.features import CONTEXT, FEATURES
 from mixrl_env.observation import Observation
+from mixrl_env.plans import KS
 from mixrl_env.problem import Action as ActionKind
 from mixrl_env.problem import Batch, MixingProblem, ProblemConfig
 from mixrl_env.regressor import FittedRegressors, RegressorConfig, TrainingSet
 from mixrl_env.streams import stream
 
-OPTIONS = tuple((space, k) for space in ("data", "label") for k in (1, 2, 4, 8, 16))
+OPTIONS = tuple((space, k) for space in ("data", "label") for k in KS)
 """The list N of every table."""
 _REPEATS = 8
 """Trainings without mixing that a reward is compared with."""

@@ -54,6 +54,21 @@ def best_options(problem: MixingProblem, probabilities: FloatArray) -> pd.DataFr
     return pd.concat(tables).sort_values("row", kind="stable", ignore_index=True)
 
 
+def options_above(problem: MixingProblem, scores: FloatArray, least: float) -> Batch:
+    """For every training row its option of highest score in each space, where that is above a threshold.
+
+    Args:
+        problem: whose training rows and options are meant.
+        scores: of every row and option, shape (n_train, |N|). On a tie the option listed first wins.
+        least: the threshold.
+    """
+    every = np.arange(len(scores))
+    best = [members[scores[:, members].argmax(axis=1)] for members in problem.neighbors.by_space.values()]
+    rows, options = np.tile(every, len(best)), np.concatenate(best)
+    above = scores[rows, options] > least
+    return Batch(rows[above], options[above])
+
+
 def sample_options(problem: MixingProblem, probabilities: FloatArray, rng: np.random.Generator) -> pd.DataFrame:
     """For every training row one option in each space, drawn from the policy given that it selects exactly one there.
 

@@ -265,7 +265,7 @@ def test_bad_calls() -> None:
 
 
 def test_study_of_agents_on_unseen_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(many_tables, "SMALL_REGRESSOR", {"hidden_sizes": [8], "max_steps": 50})
+    monkeypatch.setattr(many_tables, "SMALL_REGRESSOR", RegressorConfig(hidden_sizes=(8,), max_steps=50))
     study = ManyTables(agents=("Fixed rule", "REINFORCE", "Credit regression"), num_tables=2, trainings=32, unseen=2, repeats=2)
     stored = compute_all(study)
     assert len(stored) == 3 * 2 * 2

@@ -13,7 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixrl_env import FittedRegressors, MixingProblem, ProblemConfig, RegressionData, RegressorConfig
-from mixrl_env.plans import apply_plan, best_options, candidate_plans, choose_plan, sample_options, threshold_candidates
+from mixrl_env.plans import (
+    apply_plan,
+    best_options,
+    candidate_plans,
+    choose_plan,
+    options_above,
+    sample_options,
+    threshold_candidates,
+)
 
 OPTIONS = (("data", 1), ("label", 2), ("data", 3), ("all", 0), ("label", 1))
 REGRESSOR = RegressorConfig(
@@ -193,3 +201,17 @@ def test_choose_plan_compares_means(monkeypatch: pytest.MonkeyPatch, losses: lis
     choice = choose_plan(problem, [[make_plan((0, "data", 1))], [make_plan((0, "all", 0))]], repeats=2, seed=0)
     assert choice.kept == [best]
     assert len(choice.sets[0][0]) == choice.num_rows[best] == (13, 23)[best]
+
+
+@settings(deadline=None, derandomize=True, max_examples=40)
+@given(seed=st.integers(0, 2**32 - 1), levels=st.integers(1, 5))
+def test_options_above_a_threshold_are_the_best_options_without_the_rest(seed: int, levels: int) -> None:
+    scores = np.random.default_rng(seed).integers(0, levels + 1, size=(12, len(OPTIONS))) / levels
+    plan = best_options(PROBLEM, scores)
+    kept = plan[plan["probability"] > 0.5]
+    expected = {
+        (row, PROBLEM.options.index((space, k))) for row, space, k in zip(kept["row"], kept["space"], kept["k"], strict=True)
+    }
+    found = options_above(PROBLEM, scores, 0.5)
+    assert {*zip(found.rows.tolist(), found.options.tolist(), strict=True)} == expected
+    assert len(found.rows) == len(kept)

@@ -18,7 +18,7 @@ from mixrl_env.many_tables import OPTIONS, instance
 
 
 def test_the_verb_learns_saves_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verb, "SMALL_REGRESSOR", {"hidden_sizes": [8], "max_steps": 50})
+    monkeypatch.setattr(verb, "SMALL_REGRESSOR", RegressorConfig(hidden_sizes=(8,), max_steps=50))
     once, twice = tmp_path / "once.safetensors", tmp_path / "twice.safetensors"
     pretrain(2, 48, 0, once, tmp_path / "a")
     pretrain(2, 32, 0, twice, tmp_path / "b")

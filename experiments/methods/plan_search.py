@@ -44,7 +44,7 @@ def augment(trial: Trial) -> Augmented:
         curve.append({"trainings": done, "seconds": time.monotonic() - start, **metrics})
         trial.report(done, settings.trainings, "searching plans")
 
-    envs = MixRLVectorEnv(settings.num_envs, data=trial.problem.data, **vars(_config(trial)))
+    envs = MixRLVectorEnv(settings.num_envs, data=trial.problem.data, **vars(plan_config(trial)))
     agent = PlanSearch(settings.plan_search, trial.split_seed).learn(envs, settings.trainings, watch)
     assert agent.theta is not None
     plans = _plans(envs.problem, {**single_options(envs.problem), LEARNED: agent.theta})
@@ -59,13 +59,13 @@ def augment(trial: Trial) -> Augmented:
 
 def augment_single(trial: Trial) -> Augmented:
     """The best single option for all rows, one k in both distances, or no mixing, with as many full trainings of each."""
-    problem = MixingProblem(trial.problem.data, _config(trial))
+    problem = MixingProblem(trial.problem.data, plan_config(trial))
     return _chosen(trial, problem, _plans(problem, single_options(problem)), np.ones(len(problem.x_val)))
 
 
 def augment_single_weighted(trial: Trial) -> Augmented:
     """The best single option where validation rows count by `MixingProblem.val_weights`: the plan search without the search."""
-    problem = MixingProblem(trial.problem.data, _config(trial))
+    problem = MixingProblem(trial.problem.data, plan_config(trial))
     return _chosen(trial, problem, _plans(problem, single_options(problem)), problem.val_weights)
 
 
@@ -74,7 +74,7 @@ def augment_by_rule(trial: Trial) -> Augmented:
 
     Option and largest disagreement are chosen like the best single option.
     """
-    problem = MixingProblem(trial.problem.data, _config(trial))
+    problem = MixingProblem(trial.problem.data, plan_config(trial))
     plans = _plans(problem, single_options(problem))
     error = problem.features[..., FEATURES.index("label_error")]
     every, spaces = np.arange(len(error)), problem.neighbors.by_space.values()
@@ -86,7 +86,7 @@ def augment_by_rule(trial: Trial) -> Augmented:
     return _chosen(trial, problem, plans, np.ones(len(problem.x_val)))
 
 
-def _config(trial: Trial) -> ProblemConfig:
+def plan_config(trial: Trial) -> ProblemConfig:
     """The problem's settings, with plans as actions and the options of `KS` in both distances."""
     options = tuple(NeighborOption(space, k) for space in ("data", "label") for k in KS if k < len(trial.problem.x_train))
     return replace(trial.problem.config, options=options, observe=("features",), action="plan", detailed_info=True)

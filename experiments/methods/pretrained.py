@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from experiments.methods.base import Augmented, Choice, Trial
-from experiments.methods.plan_search import plan_table
+from experiments.methods.plan_search import plan_config, plan_table
 from mixrl import CreditRegression
 from mixrl_env import MixingProblem
-from mixrl_env.many_tables import OPTIONS
-from mixrl_env.neighbors import NeighborOption
 from mixrl_env.plans import NO_MIXING
 from mixrl_env.streams import stream
 
@@ -19,9 +17,7 @@ def augment(trial: Trial) -> Augmented:
 
     The choice holds the gain over no mixing that it expects, in log RMSE. Table: plan (row, space and k).
     """
-    data = trial.problem.data
-    options = tuple(NeighborOption(*option) for option in OPTIONS if option[1] < len(data.x_train))
-    problem = MixingProblem(data, replace(trial.problem.config, options=options, observe=("features", "context")))
+    problem = MixingProblem(trial.problem.data, replace(plan_config(trial), observe=("features", "context")))
     plan, gain = CreditRegression.load().plan(problem)
     sets = [problem.augmented(plan, stream(trial.split_seed, "pretrained plan"))]
     choice = Choice(("pretrained" if len(plan.rows) else NO_MIXING,), {"expected": gain})

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import PositiveInt
 
+from experiments.presets import SMALL_REGRESSOR
 from experiments.runner.cells import Cell, Row
 from experiments.runner.store import Results
 from experiments.show.figures import GREY, draw_differences, save_figure
@@ -34,9 +35,8 @@ from mixrl_env import MixingProblem, MixRLTablesVectorEnv
 from mixrl_env.datasets.generated import Part
 from mixrl_env.features import FEATURES
 from mixrl_env.many_tables import Instance, instance
+from mixrl_env.plans import KS, options_above
 from mixrl_env.problem import Batch
-from mixrl_env.registration import SMALL_REGRESSOR
-from mixrl_env.regressor import RegressorConfig
 from mixrl_env.streams import stream
 
 Policy = Callable[[MixingProblem], tuple[Batch, float]]
@@ -104,7 +104,7 @@ class ManyTables(Study):
 
     def _fixed_rule(self, seed: int) -> Policy:
         """The rule with the highest mean reward, on as many training tables as the budget pays for."""
-        rules = [*product((1, 2, 4, 8, 16), ("data", "label", "both"), _LIMITS)]
+        rules = [*product(KS, ("data", "label", "both"), _LIMITS)]
         rewards = np.zeros(len(rules))
         for table_seed in range(max(1, min(self.num_tables, self.trainings // len(rules)))):
             own = _instance(table_seed, "training")
@@ -197,16 +197,13 @@ def _calibration(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _instance(table_seed: int, part: Part) -> Instance:
-    return instance(part, table_seed, 256, RegressorConfig(**SMALL_REGRESSOR))
+    return instance(part, table_seed, 256, SMALL_REGRESSOR)
 
 
 def _most_probable(agent: Agent, problem: MixingProblem) -> tuple[Batch, float]:
     """In each distance the most probable option, if it is chosen more often than not."""
     p = agent.probabilities(problem.observe(problem.every_row_and_option())).reshape(len(problem.x_train), -1)
-    chosen = [members[p[:, members].argmax(axis=1)] for members in problem.neighbors.by_space.values()]
-    every = Batch(np.tile(np.arange(len(p)), len(chosen)), np.concatenate(chosen))
-    mixed = p[every.rows, every.options] > 0.5
-    return Batch(every.rows[mixed], every.options[mixed]), np.nan
+    return options_above(problem, p, 0.5), np.nan
 
 
 def _by_rule(k: int, distance: str, limit: float, problem: MixingProblem) -> tuple[Batch, float]:
