@@ -1,37 +1,61 @@
 """Credit by regression over many tables: one function of a row and its option, for tables that it has never seen (ours).
 
-On `MixRL-Tables-v0` the reward is 0 where nothing is mixed, and tables differ in how many rows they have. The reward of a plan
-is taken for the sum of the credits c(x) = w . f(x) of what it mixes, divided by the number n of rows; f are random features of
-an observation row with fixed scales. A ridge regression of the rewards of random plans on many tables finds the weights w.
+Plans are tried on many tables, and gain log(RMSE without mixing / RMSE with it). The gain of a plan is taken for the sum of the
+credits c(x) = w . f(x) of what it mixes, divided by the number n of rows; f are random features of an observation row with
+fixed scales. A ridge regression over all plans finds the weights w. What the best plan of a table promises is more than it
+keeps; how much more, and from what promise on mixing is worth a try, other tables tell.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from scipy.special import expit
 
-from mixrl.checkpoint import Checkpoints
 from mixrl.files import write_bytes
 from mixrl.random_features import relu_features
-from mixrl.training import AnyEnv, FloatArray, Learner, ProgressCallback, Rows, Run, env_metrics, step_once
+from mixrl.training import FloatArray, Rows
 from mixrl_env import MixingProblem
 from mixrl_env.checks import check_types
 from mixrl_env.features import CENTRE, SPREAD
+from mixrl_env.many_tables import policy_problem
 from mixrl_env.plans import options_above
 from mixrl_env.problem import Batch
 from mixrl_env.streams import stream
 
 PRETRAINED = Path(__file__).with_name("pretrained.safetensors")
 """What ships with the package; docs/tables.md has its score."""
-_OFF, _MEAN, _SHIFT = 0.25, -0.5, 1.5  # of random plans: chance of no mixing in a distance; of the scores, whose spread is 1
+WORSE, FEW = 0.02, 0.1
+"""On at most the share FEW of the tables that it is calibrated on, a policy loses more than WORSE in log RMSE."""
+_LARGEST_GAIN = 0.7  # of a plan, of either sign: beyond it one table would outweigh all others
+_STORED = ("seed", "num_plans", "kept", "least_gain", "spread", "noise")
+_NOTHING_OF, _AT_ONCE = 8, 8  # of the rewards on a table: one in so many mixes nothing; plans between two updates
+_BLOCK = 8192  # rows whose features are computed at once
+_LEAST_NOISE = 1e-8  # variance
+_OFF, _ONE_K, _MEAN, _SHIFT = 0.25, 0.5, -0.5, 1.5  # of random plans: see there
+_RANDOM_FEATURES = 30  # of the scores of a random plan
+
+
+class Experience(NamedTuple):
+    """Plans that were tried on a table.
+
+    Attributes:
+        rows: observation of every row with every option, shape (n, |N|, row size).
+        mixed: which of them each plan mixes, shape (plans, n, |N|).
+        gains: of each plan, log(RMSE without mixing / RMSE with it), shape (plans,).
+    """
+
+    rows: npt.NDArray[np.float32]
+    mixed: npt.NDArray[np.bool_]
+    gains: FloatArray
 
 
 @dataclass(frozen=True)
@@ -40,93 +64,196 @@ class CreditRegressionConfig:
 
     Attributes:
         num_features: random ReLU features of an observation row that the credit is linear in.
-        ridge: penalty on the squared weights, in units of the mean squared feature of a training.
-        least_gain: a table is left alone unless mixing is expected to gain more, in log RMSE.
+        ridge: penalty on the squared weights, in units of the mean squared feature of a plan.
+        without: columns of an observation row that it does not look at.
 
     Raises:
         ValueError: for a value out of its range.
     """
 
-    num_features: int = 300
-    ridge: float = 300.0
-    least_gain: float = 0.05
+    num_features: int = 1000
+    ridge: float = 100.0
+    without: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.num_features < 1 or not 0 < self.ridge < np.inf or not 0 <= self.least_gain < np.inf:
-            raise ValueError(
-                "num_features must be at least 1, ridge positive and least_gain at least 0, got "
-                f"{self.num_features}, {self.ridge}, {self.least_gain}"
-            )
+        if self.num_features < 1 or not 0 < self.ridge < np.inf:
+            raise ValueError(f"num_features must be at least 1 and ridge positive, got {self.num_features} and {self.ridge}")
 
 
-class CreditRegression(Learner[CreditRegressionConfig]):
-    """The expected gain of mixing a row with an option, for `MixRL-Tables-v0` with `action="plan"`.
+class CreditRegression:
+    """The expected gain of mixing a row with an option.
+
+    Args:
+        config: settings; None for the default settings.
+        seed: of the random features.
 
     Attributes:
-        weights: w, shape (num_features + 1,); None before `learn`.
+        weights: w, shape (num_features + 1,); None before `fit`.
+        kept: share of its promise that the best plan of a table keeps; 1 before `calibrate`.
+        least_gain: a table is left alone unless its plan promises more, in log RMSE; 0 before `calibrate`.
+        spread: standard deviation of a weight from table to table.
+        noise: standard deviation of a reward, one training each.
+        num_plans: that it was fitted to.
     """
 
-    config_type = CreditRegressionConfig
     weights: FloatArray | None = None
+    kept = 1.0
+    least_gain = 0.0
+    spread = 0.0
+    noise = 0.0
+    num_plans = 0
 
-    def learn(
-        self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None, checkpoints: Checkpoints | None = None
-    ) -> Self:
-        """Spend num_trainings, rounded down to whole steps of the vector, on random plans, then regress; see `Agent`.
+    def __init__(self, config: CreditRegressionConfig | None = None, seed: int = 0) -> None:
+        self.config, self.seed = config or CreditRegressionConfig(), seed
+
+    def propose(self, problem: MixingProblem, rows: Rows, count: int, rng: np.random.Generator) -> list[Batch]:
+        """Plans to learn from: the best ones by weights that are drawn from their posterior, or random ones before `fit`.
+
+        Args:
+            problem: as from `mixrl_env.many_tables.policy_problem`.
+            rows: its observation rows, shape (n, |N|, row size).
+            count: how many plans.
+            rng: draws them.
+        """
+        if self.weights is None:
+            return [_random_plan(problem, rows, rng) for _ in range(count)]
+        root = np.linalg.cholesky(self._precision)
+        drawn = self.weights[:, None] + np.linalg.solve(root.T, rng.normal(size=(len(self.weights), count)))
+        return [options_above(problem, credit, 0.0) for credit in np.moveaxis(self._features(rows) @ drawn, -1, 0)]
+
+    def fit(self, experiences: Iterable[Experience]) -> Self:
+        """Regress the gains of all plans; calibrate anew afterwards.
 
         Raises:
-            ValueError: if the budget is below one step of the vector, or an episode has more than one step (T > 1).
+            ValueError: if there is no plan.
         """
-        envs, state = self._reset(envs, num_trainings, plans=True)
-        sizes = np.unique(envs.single_action_space.nvec)  # type: ignore[attr-defined]
-        if len(sizes) > 1:
-            raise ValueError(f"every row and distance must have as many options, got plans of {envs.single_action_space}")
-        rng, size = stream(self.seed, "random plans of credit regression"), self.config.num_features + 1
-        self._draw_features(state.shape[-1])
-        run = Run(self, envs, num_trainings, callback, checkpoints, rng=rng)
-        # Sums of products, from which the weights follow: nothing grows with the number of trainings.
-        state, square, product = run.start(state=state, square=np.zeros((size, size)), product=np.zeros(size))
-        while run.left:
-            pooled, plans = zip(*(self._random_plan(rows, int(sizes[0]) - 1, rng) for rows in state), strict=True)
-            state, reward, info = step_once(envs, np.array(plans))
-            table = np.array(pooled)
-            square, product = square + table.T @ table, product + table.T @ reward
-            metrics = {"reward/mean": float(reward.mean()), "reward/std": float(reward.std())} | env_metrics(info)
-            run.end_update(metrics, state=state, square=square, product=product)
-        scale = np.trace(square) / size / self.trainings
-        self.weights = np.linalg.solve(square + self.config.ridge * scale * np.eye(size), product)
+        self.num_plans, self.kept, self.least_gain = 0, 1.0, 0.0
+        pooled: list[FloatArray] = []  # of each table
+        paid: list[FloatArray] = []
+        for rows, mixed, gains in experiences:
+            if not pooled:
+                rng, size = stream(self.seed, "features of credit regression"), self.config.num_features
+                self._w = rng.normal(size=(rows.shape[-1], size)) / rows.shape[-1] ** 0.5
+                self._w[list(self.config.without)] = 0
+                self._b = rng.uniform(-1, 1, size)
+            pooled.append(_pool(mixed, self._features(rows)))
+            paid.append(gains.clip(-_LARGEST_GAIN, _LARGEST_GAIN))
+        if not any(map(len, pooled)):
+            raise ValueError("there is no plan to learn from")
+        every: FloatArray = np.concatenate(pooled)
+        target: FloatArray = np.concatenate(paid)
+        precision = every.T @ every
+        precision[np.diag_indices_from(precision)] += self.config.ridge * np.square(every).mean()
+        weights: FloatArray = np.linalg.solve(precision, every.T @ target)  # type: ignore[assignment]  # numpy says floating
+        self.weights, self.num_plans = weights, len(target)
+        residuals = [own - each @ weights for each, own in zip(pooled, paid, strict=True)]
+        variance = max(float(np.square(np.concatenate(residuals)).mean()), _LEAST_NOISE)
+        self._precision = precision / variance
+        self.spread = _spread(pooled, residuals)
+        between = self.spread**2 * np.square(every).sum(axis=1).mean()
+        self.noise = float(max(variance - between, _LEAST_NOISE)) ** 0.5
+        return self
+
+    def calibrate(self, promised: FloatArray, gains: FloatArray) -> Self:
+        """Set `kept` and `least_gain`.
+
+        `kept` is the slope of the gains over the promises; `least_gain` is the smallest threshold that leaves no more than the
+        share `FEW` of the tables worse than `WORSE`.
+
+        Args:
+            promised: by `plan`, before calibration, for tables that were not fitted to, shape (tables,).
+            gains: of these plans, shape (tables,).
+        """
+        most_first = promised.argsort()[::-1]
+        worse = np.cumsum(gains[most_first] < -WORSE) / len(gains)
+        tried = np.flatnonzero(worse <= FEW)
+        beyond = tried[-1] + 1 if len(tried) else 0
+        self.least_gain = float(promised[most_first[beyond]]) if beyond < len(gains) else 0.0
+        own = promised > self.least_gain
+        slope = float(promised[own] @ gains[own] / (promised[own] @ promised[own])) if own.any() else 0.0
+        self.kept = max(0.0, slope)
         return self
 
     def credit(self, rows: Rows) -> FloatArray:
         """Gain in log RMSE that a row and option adds, times n: observation rows (..., row size) in, (...,) out.
 
         Raises:
-            RuntimeError: before `learn`.
+            RuntimeError: before `fit`.
         """
         if self.weights is None:
-            raise RuntimeError("call learn() before credit()")
-        credit: FloatArray = self._features(rows) @ self.weights
-        return credit
-
-    def probabilities(self, rows: Rows) -> FloatArray:
-        """The sigmoid of the credit, above 1/2 where a gain is expected; see `mixrl.training.Agent`."""
-        p: FloatArray = expit(self.credit(rows))
-        return p
+            raise RuntimeError("call fit() before credit()")
+        blocks = np.array_split(rows.reshape(-1, rows.shape[-1]), 1 + rows.size // rows.shape[-1] // _BLOCK)
+        return np.concatenate([self._features(block) @ self.weights for block in blocks]).reshape(rows.shape[:-1])
 
     def plan(self, problem: MixingProblem) -> tuple[Batch, float]:
         """What to mix in a table: in each distance the option of highest credit; and the gain in log RMSE to be expected.
 
         Args:
-            problem: whose observations have the columns that were learned on, such as `observe=("features", "context")`.
+            problem: as from `mixrl_env.many_tables.policy_problem`.
         """
         every = problem.every_row_and_option()
         credit = self.credit(problem.observe(every)).reshape(len(problem.x_train), -1)
         chosen = options_above(problem, credit, 0.0)
-        gain = float(credit[chosen.rows, chosen.options].sum() / len(credit))
-        if gain <= self.config.least_gain:
+        promised = float(credit[chosen.rows, chosen.options].sum() / len(credit))
+        if promised <= self.least_gain:
             return Batch(chosen.rows[:0], chosen.options[:0]), 0.0
-        return chosen, gain
+        return chosen, self.kept * promised
+
+    def adapt(self, problem: MixingProblem, trainings: int, rng: np.random.Generator) -> Self:
+        """What it becomes on one table, by rewards there: regression with what it knows of other tables as the prior mean.
+
+        A reward is log(RMSE without mixing / RMSE with it) on the validation rows, of a training as the problem's regressor
+        says; rows count by `MixingProblem.val_weights`. An eighth of the trainings, at least one, mix nothing.
+
+        Args:
+            problem: the table, with its validation rows.
+            trainings: of them all.
+            rng: draws plans, and the random numbers of the trainings.
+
+        Raises:
+            RuntimeError: before `fit`.
+        """
+        if self.weights is None:
+            raise RuntimeError("call fit() before adapt()")
+        seen, of_rows = policy_problem(problem.data), problem.val_weights / problem.val_weights.sum()
+        features = self._features(seen.observe(seen.every_row_and_option())).reshape(len(seen.x_train), len(seen.options), -1)
+
+        def losses(plans: Sequence[Batch]) -> FloatArray:
+            fitted = problem.fit([seen.augmented(plan, rng) for plan in plans], rng.spawn(len(plans)))
+            with np.errstate(over="ignore"):
+                own: FloatArray = np.nan_to_num(problem.val_losses(fitted) @ of_rows, nan=np.inf)
+                return own.clip(max=problem.diverged_loss)
+
+        def best(credit: FloatArray) -> Batch:
+            return options_above(seen, credit, 0.0)
+
+        nothing = max(1, trainings // _NOTHING_OF)
+        without = losses([Batch(*np.zeros((2, 0), dtype=np.int64))] * nothing).mean()
+        table, target = np.zeros((0, features.shape[-1])), np.zeros(0)
+        adapted = copy(self)
+        for first in range(nothing, trainings, _AT_ONCE):
+            count = min(_AT_ONCE, trainings - first)
+            # A draw from the posterior: one from the prior, moved by what it has wrong.
+            drawn = self.weights + self.spread * rng.normal(size=(count, features.shape[-1]))
+            wrong = target - drawn @ table.T + rng.normal(0, self.noise, (count, len(target)))
+            drawn += self._moved(table, wrong)
+            plans = [best(features @ weights) for weights in (adapted.weights, *drawn[1:])]
+            mixed = np.zeros((count, *features.shape[:2]), dtype=bool)
+            for one, plan in zip(mixed, plans, strict=True):
+                one[plan.rows, plan.options] = True
+            table = np.concatenate([table, _pool(mixed, features)])
+            gains = 0.5 * np.log(without / losses(plans))
+            target = np.append(target, gains.clip(-_LARGEST_GAIN, _LARGEST_GAIN))
+            adapted.weights = self.weights + self._moved(table, target - table @ self.weights)
+        adapted.kept, adapted.least_gain = 1.0, 0.0
+        return adapted
+
+    def _moved(self, pooled: FloatArray, wrong: FloatArray) -> FloatArray:
+        """How the posterior mean differs from the prior mean where gains differ by `wrong` (..., plans) from its promises."""
+        between = self.spread**2 * pooled
+        moved: FloatArray = np.linalg.solve(between @ pooled.T + self.noise**2 * np.eye(len(pooled)), wrong.T).T @ between
+        return moved
 
     def save(self, path: Path, command: str) -> None:
         """Write what was learned as safetensors, atomically.
@@ -136,11 +263,12 @@ class CreditRegression(Learner[CreditRegressionConfig]):
             command: that learned it, which the file keeps.
 
         Raises:
-            RuntimeError: before `learn`.
+            RuntimeError: before `fit`.
         """
         if self.weights is None:
-            raise RuntimeError("call learn() before save()")
-        about = {"config": asdict(self.config), "seed": self.seed, "trainings": self.trainings, "command": command}
+            raise RuntimeError("call fit() before save()")
+        about = {name: getattr(self, name) for name in _STORED}
+        about |= {"config": asdict(self.config), "command": command}
         tensors = {"w": self._w, "b": self._b, "weights": self.weights}
         write_bytes(save(tensors, metadata={"credit_regression": json.dumps(about)}), path)
 
@@ -155,9 +283,10 @@ class CreditRegression(Learner[CreditRegressionConfig]):
         try:
             with safe_open(path, framework="numpy") as stored:
                 about = json.loads((stored.metadata() or {})["credit_regression"])
-                agent = cls(CreditRegressionConfig(**about["config"]), about["seed"])
+                agent = cls(CreditRegressionConfig(**about["config"] | {"without": tuple(about["config"]["without"])}))
                 agent._w, agent._b, agent.weights = (stored.get_tensor(name) for name in ("w", "b", "weights"))
-            agent.trainings = about["trainings"]
+            for name in _STORED:
+                setattr(agent, name, about[name])
             fits = agent._w.shape[1:] == agent._b.shape and agent.weights.shape == (len(agent._b) + 1,)
             if not fits or not all(np.isfinite(values).all() for values in (agent._w, agent._b, agent.weights)):
                 raise ValueError("shapes do not fit, or weights are not finite")
@@ -165,36 +294,41 @@ class CreditRegression(Learner[CreditRegressionConfig]):
             raise ValueError(f"{path} does not hold a credit regression: {error}") from error
         return agent
 
-    def _random_plan(self, rows: Rows, count: int, rng: np.random.Generator) -> tuple[FloatArray, npt.NDArray[np.int64]]:
-        """Mean features of what is mixed, and a plan: in each distance the highest of random scores, if that is above 0.
-
-        Args:
-            rows: observation of one table, padded with zeros, shape (places * count, row size).
-            count: options of each row and distance.
-            rng: draws the scores, linear in the features, for each distance.
-        """
-        features = self._features(rows).reshape(len(rows) // count, count, -1)
-        offered = rows.any(axis=1).reshape(len(features), count).all(axis=1)
-        plan, pooled = np.zeros(len(features), dtype=np.int64), np.zeros(features.shape[-1])
-        for space in range(2):
-            places = np.flatnonzero(offered)[space::2]
-            own = features[places]
-            scores = own @ rng.normal(size=own.shape[-1])
-            shift = rng.normal(_MEAN, _SHIFT)
-            if rng.random() < _OFF:
-                continue
-            scores = (scores - scores.mean()) / (scores.std() or 1.0) + shift
-            best = scores.argmax(axis=1)
-            mixed = scores.max(axis=1) > 0
-            plan[places[mixed]] = best[mixed] + 1
-            pooled += own[mixed, best[mixed]].sum(axis=0)
-        return pooled / (offered.sum() / 2), plan
-
-    def _draw_features(self, row_size: int) -> None:
-        rng = stream(self.seed, "features of credit regression")
-        self._w = rng.normal(size=(row_size, self.config.num_features)) / row_size**0.5
-        self._b = rng.uniform(-1, 1, self.config.num_features)
-
     def _features(self, rows: Rows) -> FloatArray:
         """Random features of observation rows, the last always 1."""
         return relu_features(rows, CENTRE, SPREAD, self._w, self._b)
+
+
+def _random_plan(problem: MixingProblem, rows: Rows, rng: np.random.Generator) -> Batch:
+    """In each distance the options of highest score, where that is above 0, by a random function of the rows.
+
+    Some plans mix nothing in a distance, and half of the others have the same k for all rows.
+    """
+    scores = np.full(rows.shape[:2], -np.inf)
+    for members in problem.neighbors.by_space.values():
+        w = rng.normal(size=(rows.shape[2], _RANDOM_FEATURES)) / rows.shape[2] ** 0.5
+        features = relu_features(rows[:, members], CENTRE, SPREAD, w, rng.uniform(-1, 1, _RANDOM_FEATURES))
+        own = features @ rng.normal(size=features.shape[2])
+        own = (own - own.mean()) / (own.std() or 1.0) + rng.normal(_MEAN, _SHIFT)
+        off, one_k, k = rng.random() < _OFF, rng.random() < _ONE_K, rng.integers(len(members))
+        if not off:
+            taken = [k] if one_k else range(len(members))
+            scores[:, members[taken]] = own[:, taken]
+    return options_above(problem, scores, 0.0)
+
+
+def _pool(mixed: npt.NDArray[np.bool_], features: FloatArray) -> FloatArray:
+    """Sum of the features of what each plan mixes, divided by the number of rows, shape (plans, features)."""
+    pooled: FloatArray = mixed.reshape(len(mixed), -1) @ features.reshape(-1, features.shape[-1]) / len(features)
+    return pooled
+
+
+def _spread(pooled: Sequence[FloatArray], residuals: Sequence[FloatArray]) -> float:
+    """Standard deviation of weights between tables, by the products of residuals of different plans of a table."""
+    of_products = of_squares = 0.0
+    for own, residual in zip(pooled, residuals, strict=True):
+        alike = own @ own.T
+        np.fill_diagonal(alike, 0.0)
+        of_products += float(residual @ alike @ residual)
+        of_squares += float(np.square(alike).sum())
+    return max(0.0, of_products / of_squares) ** 0.5 if of_squares else 0.0

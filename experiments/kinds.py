@@ -14,6 +14,7 @@ from experiments.presets import one_line
 from experiments.runner.store import STUDY_FILE
 from experiments.studies.agents import AgentComparison
 from experiments.studies.comparison import Comparison
+from experiments.studies.credit import Credit
 from experiments.studies.distances import Distances
 from experiments.studies.estimators import Estimators
 from experiments.studies.fidelity import Fidelity
@@ -26,6 +27,7 @@ KINDS: tuple[type[Study], ...] = (
     AgentComparison,
     Benchmark,
     Comparison,
+    Credit,
     Distances,
     Estimators,
     Fidelity,
@@ -35,7 +37,7 @@ KINDS: tuple[type[Study], ...] = (
 )
 _ADAPTER: TypeAdapter[Study] = TypeAdapter(
     Annotated[
-        AgentComparison | Benchmark | Comparison | Distances | Estimators | Fidelity | Labels | ManyTables | Truth,
+        AgentComparison | Benchmark | Comparison | Credit | Distances | Estimators | Fidelity | Labels | ManyTables | Truth,
         Field(discriminator="kind"),
     ]
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache, partial
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +18,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.vector.utils import iterate
 
 from mixrl_env.checks import check_seed
+from mixrl_env.data import FloatArray, RegressionData
 from mixrl_env.datasets.generated import GeneratedTable, Part, check_part, generate_table
 from mixrl_env.env import Action, environment_rng, training_rng
 from mixrl_env.features import CONTEXT, FEATURES
@@ -24,14 +26,30 @@ from mixrl_env.observation import Observation
 from mixrl_env.plans import KS
 from mixrl_env.problem import Action as ActionKind
 from mixrl_env.problem import Batch, MixingProblem, ProblemConfig
-from mixrl_env.regressor import FittedRegressors, RegressorConfig, TrainingSet
+from mixrl_env.regressor import FittedRegressors, RegressorConfig, TrainingSet, fit_regressors
 from mixrl_env.streams import stream
 
 OPTIONS = tuple((space, k) for space in ("data", "label") for k in KS)
 """The list N of every table."""
+OBSERVED = ("features", "context")
+"""What a policy for all tables sees of a row and option."""
 _REPEATS = 8
 """Trainings without mixing that a reward is compared with."""
 _KEPT_INSTANCES = 2048  # those used last stay in memory, for all environments of a process
+
+
+def policy_problem(data: RegressionData, action: ActionKind = "plan") -> MixingProblem:
+    """A table as a policy for all tables sees it: training rows alone, each with the options of `OPTIONS`.
+
+    The regressors behind features and context stop early on the training rows, half of which each of them has not seen.
+
+    Args:
+        data: whose validation and test rows are never looked at.
+        action: "mask" or "plan".
+    """
+    own = replace(data, x_val=data.x_train, y_val=data.y_train, x_test=None, y_test=None)
+    options = [(space, k) for space, k in OPTIONS if k < len(data.x_train)]
+    return MixingProblem(own, ProblemConfig.from_settings({"options": options, "observe": OBSERVED, "action": action}))
 
 
 class Instance:
@@ -45,47 +63,69 @@ class Instance:
 
     Attributes:
         table: as it was drawn, with all rows.
-        problem: of the rows that are used.
+        data: the rows that are used.
+        problem: of the training rows, as a policy sees it.
     """
 
     def __init__(self, part: Part, table_seed: int, most_rows: int, regressor: RegressorConfig, action: ActionKind) -> None:
         self.table: GeneratedTable = generate_table(table_seed, part)
         data = self.table.data
-        settings = {"options": OPTIONS, "observe": ("features", "context"), "regressor": regressor, "action": action}
-        self.problem = MixingProblem(data.first_rows(min(len(data.x_train), most_rows)), ProblemConfig.from_settings(settings))
-        self._x_test = self.problem.data.standardize_x(data.x_test)  # type: ignore[arg-type]  # all these tables have one
-        self._table_seed = table_seed
+        self.data = data.first_rows(min(len(data.x_train), most_rows))
+        self.problem = policy_problem(self.data, action)
+        self._regressor, self._table_seed = regressor, table_seed
+        self._loss: float | None = None
 
-    @cached_property
+    @property
     def loss(self) -> float:
         """Mean squared error without mixing on the test rows, which have no noise, a mean over several trainings."""
-        rngs = [stream(self._table_seed, "trainings without mixing", repeat) for repeat in range(_REPEATS)]
-        losses, _ = self._losses([(self.problem.x_train, self.problem.data.y_train)] * _REPEATS, rngs)
-        return float(np.mean(losses))
+        if self._loss is None:  # a cached_property has one lock for all instances, and threads would wait for each other
+            nothing = (self.problem.x_train, self.data.y_train)
+            rngs = [stream(self._table_seed, "trainings without mixing", repeat) for repeat in range(_REPEATS)]
+            self._loss = float(self.losses([nothing] * _REPEATS, rngs)[0].mean())
+        return self._loss
+
+    def losses(
+        self, sets: Sequence[TrainingSet], rngs: Sequence[np.random.Generator], average: int = 1
+    ) -> tuple[FloatArray, FittedRegressors]:
+        """Train a regressor on each set; mean squared errors on the test rows, and the regressors.
+
+        Args:
+            sets: as from `MixingProblem.augmented`.
+            rngs: one a set.
+            average: so many regressors in a row are averaged, and have one loss. A loss is at most
+                `MixingProblem.diverged_loss`, also where a training diverged.
+        """
+        data, own = self.data, self.problem
+        assert data.x_test is not None
+        fitted = fit_regressors(sets, data.standardize_x(data.x_val), data.y_val, self._regressor, rngs, labels=own.labels)
+        predicted = fitted.predict(data.standardize_x(data.x_test))
+        with np.errstate(over="ignore", invalid="ignore"):  # of trainings that diverged
+            errors = predicted.reshape(-1, average, *predicted.shape[1:]).mean(axis=1) - data.y_test
+            losses = np.square(errors).mean(axis=(1, 2))
+        return np.where(losses <= own.diverged_loss, losses, own.diverged_loss), fitted
 
     def train(self, selected: Batch, rng: np.random.Generator) -> tuple[float, dict[str, Any]]:
-        """Train a regressor on all rows and the mixed ones; its loss on the test rows, and what it took.
-
-        A training that diverged has the loss `MixingProblem.diverged_loss`.
-        """
+        """Train a regressor on all rows and the mixed ones; its loss on the test rows, and what it took."""
         augmented = self.problem.augmented(selected, rng)
-        (loss,), fitted = self._losses([augmented], [rng])
+        (loss,), fitted = self.losses([augmented], [rng])
         info = {
             "num_selected": len(selected.rows),
             "num_mixed": len(augmented[0]) - len(self.problem.x_train),
             "train_steps": int(fitted.train_steps[0]),
-            "diverged": loss == self.problem.diverged_loss,
+            "diverged": bool(loss == self.problem.diverged_loss),
         }
-        return loss, info
+        return float(loss), info
 
-    def _losses(self, sets: Sequence[TrainingSet], rngs: Sequence[np.random.Generator]) -> tuple[list[float], FittedRegressors]:
-        """Of one regressor a training set, on the test rows."""
-        fitted, most = self.problem.fit(sets, rngs), self.problem.diverged_loss
-        assert self.table.data.y_test is not None
-        errors = fitted.predict(self._x_test) - self.table.data.y_test
-        with np.errstate(over="ignore", invalid="ignore"):  # of trainings that diverged
-            losses = np.square(errors).mean(axis=(1, 2))
-        return [float(loss) if loss <= most else most for loss in losses], fitted
+    def gain(self, plans: Sequence[Batch], repeats: int) -> FloatArray:
+        """What plans are worth: log(RMSE without mixing / RMSE with it), of the averaged predictions of so many regressors."""
+        nothing, gain = Batch(*np.zeros((2, 0), dtype=np.int64)), np.zeros(len(plans))
+        if mixing := [index for index, plan in enumerate(plans) if len(plan.rows)]:
+            compared = [nothing, *(plans[index] for index in mixing)]
+            sets = [self.problem.augmented(plan, stream(self._table_seed, "mixed rows of plans")) for plan in compared]
+            rngs = [stream(self._table_seed, "regressors of plans", repeat) for _ in sets for repeat in range(repeats)]
+            losses, _ = self.losses([one for one in sets for _ in range(repeats)], rngs, repeats)
+            gain[mixing] = 0.5 * np.log(losses[0] / losses[1:])
+        return gain
 
 
 @lru_cache(_KEPT_INSTANCES)
@@ -109,8 +149,8 @@ class MixRLTablesEnv(gym.Env[Observation, Action]):
 
     ## Observation Space
     `Box(0, 1)` of shape (num_rows, 21), float32: for each row the features of the row and its option, and the context of its
-    table, as `observe=("features", "context")` shows them of other tables (`mixrl_env.features`). A table with fewer rows is
-    padded with rows of zeros.
+    table, as `observe=("features", "context")` shows them of other tables (`mixrl_env.features`), without validation rows. A
+    table with fewer rows is padded with rows of zeros.
 
     ## Rewards
     log(RMSE without mixing / RMSE with it), on 1,000 test rows without label noise: 0 is "nothing gained", 0.05 an error that
@@ -304,7 +344,8 @@ class MixRLTablesVectorEnv(SyncVectorEnv):
     def step(self, actions: Any) -> tuple[Any, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], dict[str, Any]]:
         """See `gymnasium.vector.SyncVectorEnv.step`."""
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            list(pool.map(lambda env, action: env.unwrapped.train(action), self.envs, iterate(self.action_space, actions)))
             tables = {env.unwrapped.next_table() for env in self.envs}  # type: ignore[attr-defined]
-            list(pool.map(lambda table: instance(*table).problem.features, tables))  # computed once, here side by side
+            made = pool.map(lambda table: instance(*table).problem.features, tables)  # of the next episodes, side by side
+            list(pool.map(lambda env, action: env.unwrapped.train(action), self.envs, iterate(self.action_space, actions)))
+            list(made)
         return super().step(actions)

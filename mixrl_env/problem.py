@@ -210,6 +210,7 @@ class MixingProblem:
         self.labels = data.label_scale if config.standardize_labels else LabelScale.identity(data.y_train.shape[1])
         y_standard = data.standardize_y(data.y_train)
         self.neighbors = NeighborTable(self.x_train, y_standard, config.options)
+        self._judged: Judged | None = None
         self._observer = RowObserver(config.observe, self.x_train, y_standard, self.neighbors)
         with np.errstate(over="ignore"):
             zero_loss = float(np.mean(np.square(data.y_train))) or 1.0
@@ -260,23 +261,24 @@ class MixingProblem:
     @property
     def features(self) -> Observation:
         """Features of every row and option, shape (n_train, |N|, features); see `mixrl_env.features`."""
-        return self._judged.features
+        return self._judge().features
 
     @property
     def context(self) -> npt.NDArray[np.float32]:
         """What the table is like, shape (len(CONTEXT),); see `mixrl_env.features`."""
-        return self._judged.context
+        return self._judge().context
 
     @property
     def val_weights(self) -> FloatArray:
         """How well the label of each validation row can be known, shape (n_val,), mean 1; see `mixrl_env.features`."""
-        return self._judged.val_weights
+        return self._judge().val_weights
 
-    @cached_property
-    def _judged(self) -> Judged:
+    def _judge(self) -> Judged:
         """Computed when it is first asked for."""
-        train, val = (self.x_train, self.data.y_train), (self.x_val, self.data.y_val)
-        return judge_rows(train, val, self.neighbors, self.config.lam, self.data.label_scale, self.config.regressor.device)
+        if self._judged is None:  # a cached_property has one lock for all problems, and threads would wait for each other
+            train, val, own = (self.x_train, self.data.y_train), (self.x_val, self.data.y_val), self.config
+            self._judged = judge_rows(train, val, self.neighbors, own.lam, self.data.label_scale, own.regressor.device)
+        return self._judged
 
     def _pretrain(self, regressor: RegressorConfig) -> FittedRegressors:
         """The same initial weights and minibatches at every call."""

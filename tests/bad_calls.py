@@ -235,6 +235,8 @@ ESTIMATORS = [
     ("a model that predicts too much", lambda: fit(estimator=Longer()), ("estimator must predict", "Longer()", "(13,)")),
     ("a model that predicts words", lambda: fit(estimator=Words()), ("estimator must predict numbers", "Words()")),
     ("a model by name", lambda: fit(estimator="forest"), ("Cannot clone object", "forest")),
+    ("an unknown strategy", lambda: fit(strategy="best"), ("strategy must be one of 'search', 'pretrained'", "'best'")),
+    ("rows that are not looked at", lambda: MixRLSampler(strategy="pretrained").fit(X, Y, X_val=X, y_val=Y), ("leave X_val",)),
     ("half of the validation rows", lambda: MixRLSampler().fit(X, Y, X_val=X), ("X_val and y_val belong together",)),
     ("prediction from another width", lambda: predict(X[:, :2]), ("X has 2 features", "expecting 3")),
     ("prediction from NaN", lambda: predict(with_value(X, math.nan)), ("X contains NaN in row 1, column 1",)),

@@ -60,6 +60,7 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     from experiments.studies import estimators
     from mixrl.estimators import base
     from mixrl.estimators.search import default_config
+    from mixrl_env import features
 
     def small(n_train: int, device: str = "auto") -> Any:
         config = default_config(n_train, device)
@@ -67,3 +68,4 @@ def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (base, estimators):
         monkeypatch.setattr(module, "default_config", small)
+    monkeypatch.setattr(features, "CROSS_FITTED", replace(features.CROSS_FITTED, hidden_sizes=(8,), max_steps=50))

@@ -18,7 +18,7 @@ MAY_IMPORT = {
 LAYERS = (
     {"show", "runner", "own_table"},
     {"published", "presets"},
-    {"methods"},
+    {"methods", "experience"},
     {"study"},
     {"studies", "benchmark"},
     {"kinds"},

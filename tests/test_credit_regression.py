@@ -2,146 +2,182 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, MultiDiscrete
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 
-from mixrl import Checkpoints, CreditRegression, CreditRegressionConfig
-from mixrl_env import MixingProblem
+from mixrl import CreditRegression, CreditRegressionConfig
+from mixrl.credit_regression import FEW, WORSE, Experience
+from mixrl_env import MixingProblem, ProblemConfig, RegressorConfig, load_dataset
+from mixrl_env.data import FloatArray
+from mixrl_env.many_tables import OPTIONS as OPTIONS_OF_TABLES
+from mixrl_env.many_tables import policy_problem
 from mixrl_env.problem import Batch
 
-M, ROWS, OPTIONS = 4, 12, 3
+OPTIONS = 3  # of each of two distances
 
 
-def credit(offers: np.ndarray) -> np.ndarray:
+def credit(rows: FloatArray) -> FloatArray:
     """Of rows (..., 3) of x, space and option: large x is good in the first space, small x in the second."""
-    x, space, option = (offers[..., column] for column in range(3))
+    x, space, option = (rows[..., column] for column in range(3))
     return np.where(space == 0, x - 0.6, 0.3 - x) - 0.2 * (option - 0.5)
 
 
-class ManyToyTables(VectorEnv[Any, Any, Any]):
-    """Tables of 4 to 12 rows, padded with zeros; reward: the credits of a plan, divided by the rows, and noise."""
-
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
-
-    def __init__(self, noise: float = 0.02) -> None:
-        self.num_envs, self.noise = M, noise
-        self.single_observation_space = Box(0, 1, (ROWS * 2 * OPTIONS, 3), np.float32)
-        self.single_action_space = MultiDiscrete([OPTIONS + 1] * 2 * ROWS)
-        self.observation_space = batch_space(self.single_observation_space, M)
-        self.action_space = batch_space(self.single_action_space, M)
-        self.seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # offers, plans, rewards
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        if seed is not None:
-            self._rng = np.random.default_rng(seed)
-        return self._draw(), {}
-
-    def step(self, actions: np.ndarray) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        offers = self._offers.reshape(M, ROWS, 2, OPTIONS, 3)
-        plans = np.asarray(actions).reshape(M, ROWS, 2)
-        rows = offers.any(axis=(2, 3, 4))
-        assert not plans[~rows].any()  # nothing is said of padding
-        chosen = np.arange(1, OPTIONS + 1) == plans[..., None]
-        rewards = (chosen * credit(offers)).sum(axis=(1, 2, 3)) / rows.sum(axis=1)
-        rewards += self._rng.normal(0, self.noise, M)
-        self.seen.append((self._offers, np.array(actions), rewards))
-        ended = np.ones(M, dtype=bool)
-        return self._draw(), rewards, ended, ~ended, {}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"generator": self._rng.bit_generator.state, "offers": self._offers}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._rng.bit_generator.state = state["generator"]
-        self._offers = state["offers"]
-
-    def _draw(self) -> np.ndarray:
-        offers = np.zeros((M, ROWS, 2, OPTIONS, 3), dtype=np.float32)
-        offers[..., 0] = self._rng.uniform(0.01, 1, (M, ROWS, 1, 1))
-        offers[:, :, 1, :, 1] = 1
-        offers[..., 2] = [0, 0.5, 1]
-        for table in offers:
-            table[self._rng.integers(4, ROWS + 1) :] = 0
-        self._offers = offers.reshape(M, -1, 3)
-        return self._offers
+def table(x: FloatArray) -> FloatArray:
+    """Observation of a toy table, shape (n, 6, 3)."""
+    offers = [[[v, space, option] for space in (0, 1) for option in (0, 0.5, 1)] for v in x]
+    return np.array(offers, dtype=np.float32)  # type: ignore[return-value]
 
 
-def learned(envs: ManyToyTables, trainings: int, **settings: Any) -> CreditRegression:
-    return CreditRegression(CreditRegressionConfig(**settings), 0).learn(envs, trainings)
+def experiences(tables: int, noise: float = 0.02, plans: int = 16) -> Iterator[Experience]:
+    """Plans that mix each row with one option of a distance, or none, at random."""
+    rng = np.random.default_rng(0)
+    for _ in range(tables):
+        rows = table(rng.uniform(0, 1, rng.integers(4, 13)))
+        chosen = rng.integers(OPTIONS + 1, size=(plans, len(rows), 2, 1))
+        mixed = (chosen == np.arange(1, OPTIONS + 1)).reshape(plans, *rows.shape[:2])
+        gains = (mixed * credit(rows)).sum(axis=(1, 2)) / len(rows)
+        yield Experience(rows, mixed, gains + rng.normal(0, noise, plans))  # type: ignore[arg-type]
 
 
-@pytest.fixture(scope="module")
-def agent() -> CreditRegression:
-    return learned(ManyToyTables(), 4096, num_features=100, ridge=1.0, least_gain=0.1)
-
-
-def test_finds_the_credit_of_rows_of_new_tables(agent: CreditRegression) -> None:
-    offers = ManyToyTables().reset(seed=99)[0]
-    real = offers.any(axis=-1)
-    found, true = agent.credit(offers)[real], credit(offers)[real]
-    assert np.abs(found - true).mean() < 0.05
-    assert ((agent.probabilities(offers)[real] > 0.5) == (true > 0))[np.abs(true) > 0.1].mean() > 0.98
-
-
-def test_weights_against_a_regression_that_keeps_all_plans() -> None:
-    envs = ManyToyTables(0.0)
-    agent = learned(envs, 160, num_features=20)
-    pooled, rewards = [], []
-    for offers, plans, paid in envs.seen:
-        features = agent._features(offers).reshape(M, ROWS * 2, OPTIONS, -1)
-        chosen = np.arange(1, OPTIONS + 1) == plans[..., None]
-        num_rows = offers.reshape(M, ROWS, -1).any(axis=2).sum(axis=1)
-        pooled.append((chosen[..., None] * features).sum(axis=(1, 2)) / num_rows[:, None])
-        rewards.append(paid)
-    table = np.concatenate(pooled)
-    penalty = 300 * np.square(table).mean() * np.eye(21)
-    expected = np.linalg.solve(table.T @ table + penalty, table.T @ np.concatenate(rewards))
-    assert agent.weights is not None
-    np.testing.assert_allclose(agent.weights, expected, rtol=1e-8, atol=1e-12)
-
-
-def table_of(x: list[float]) -> MixingProblem:
-    """What an agent looks at in a problem, with the offers of a toy table."""
-    offers = np.array([[v, space, option] for v in x for space in (0, 1) for option in (0, 0.5, 1)], dtype=np.float32)
-    rows, options = np.repeat(np.arange(len(x)), 6), np.tile(np.arange(6), len(x))
+def problem_of(rows: FloatArray) -> MixingProblem:
+    """What an agent looks at in a problem."""
+    count, options = rows.shape[:2]
     found = SimpleNamespace(
-        every_row_and_option=lambda: Batch(rows, options),
-        observe=lambda batch: offers,
-        x_train=np.zeros((len(x), 1)),
+        every_row_and_option=lambda: Batch(np.repeat(np.arange(count), options), np.tile(np.arange(options), count)),
+        observe=lambda batch: rows.reshape(-1, rows.shape[2]),
+        x_train=np.zeros((count, 1)),
         neighbors=SimpleNamespace(by_space={"data": np.arange(3), "label": np.arange(3, 6)}),
     )
     return cast(MixingProblem, found)
 
 
+@pytest.fixture(scope="module")
+def agent() -> CreditRegression:
+    return CreditRegression(CreditRegressionConfig(num_features=100, ridge=0.3)).fit(experiences(256))
+
+
+def test_finds_the_credit_of_rows_of_new_tables(agent: CreditRegression) -> None:
+    rows = table(np.linspace(0, 1, 20))
+    assert np.abs(agent.credit(rows) - credit(rows)).mean() < 0.05  # type: ignore[arg-type]
+    assert agent.num_plans == 256 * 16
+
+
+def test_weights_against_least_squares_with_the_penalty_as_rows() -> None:
+    agent = CreditRegression(CreditRegressionConfig(num_features=20, ridge=3.0)).fit(experiences(10, noise=0.5))
+    pooled, gains = [], []
+    for rows, mixed, own in experiences(10, noise=0.5):
+        features = agent._features(rows)
+        pooled += [sum(features[i, o] for i, o in np.argwhere(plan)) / len(rows) for plan in mixed]
+        gains += np.clip(own, -0.7, 0.7).tolist()
+    of_plans = np.array(pooled)
+    penalty = np.sqrt(3.0 * np.square(of_plans).mean()) * np.eye(21)
+    expected = np.linalg.lstsq(np.concatenate([of_plans, penalty]), np.append(gains, np.zeros(21)), rcond=None)[0]
+    assert agent.weights is not None
+    np.testing.assert_allclose(agent.weights, expected, rtol=1e-6, atol=1e-9)
+
+
 def test_plan_and_the_gain_that_it_promises(agent: CreditRegression) -> None:
-    plan, gain = agent.plan(table_of([1.0, 0.05, 0.45]))  # the third row has nothing to gain in either distance
+    plan, gain = agent.plan(problem_of(table(np.array([1.0, 0.05, 0.45]))))  # nothing to gain for the third row
     assert {*zip(*plan, strict=True)} == {(0, 0), (1, 3)}
     assert gain == pytest.approx((0.5 + 0.35) / 3, abs=0.05)
-    plan, gain = agent.plan(table_of([0.45, 0.55, 0.4]))  # too little to bother
+
+
+def test_first_plans_are_random_and_later_ones_are_near_the_best(agent: CreditRegression) -> None:
+    rows = table(np.linspace(0, 1, 12))
+    problem, rng = problem_of(rows), np.random.default_rng(0)
+
+    def gains(plans: list[Batch]) -> list[float]:
+        return [float(credit(rows)[plan.rows, plan.options].sum()) / 12 for plan in plans]
+
+    first = CreditRegression().propose(problem, rows, 200, rng)  # type: ignore[arg-type]
+    for space in ("data", "label"):
+        own = [plan.options[np.isin(plan.options, problem.neighbors.by_space[space])] for plan in first]  # type: ignore[index]
+        assert 0.2 < np.mean([len(options) == 0 for options in own]) < 0.6
+        assert np.mean([len(set(options)) == 1 for options in own]) > 0.3
+        assert {int(option) for options in own for option in options} == set(problem.neighbors.by_space[space])  # type: ignore[index]
+    later, best = agent.propose(problem, rows, 50, rng), agent.plan(problem)[0]  # type: ignore[arg-type]
+    assert np.mean(gains(first)) < np.mean(gains(later)) <= gains([best])[0] + 0.02
+    unsure = CreditRegression(CreditRegressionConfig(num_features=100, ridge=0.3)).fit(experiences(4, noise=0.5))
+    assert len({tuple(plan.options) for plan in unsure.propose(problem, rows, 50, rng)}) > 25  # type: ignore[arg-type]
+
+
+def test_calibration_against_every_threshold(agent: CreditRegression) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        promised = rng.uniform(0, 0.3, 60)
+        gains = promised * 0.4 + rng.normal(0, 0.06, 60)
+        agent.calibrate(promised, gains)
+        share = {least: (gains[promised > least] < -WORSE).sum() / 60 for least in (0.0, *promised)}
+        assert agent.least_gain == min(least for least in share if share[least] <= FEW)
+        own = promised > agent.least_gain
+        assert agent.kept == pytest.approx(np.linalg.lstsq(promised[own, None], gains[own], rcond=None)[0][0])
+    assert agent.calibrate(promised, np.full(60, -1.0)).kept == 0
+    plan, gain = agent.plan(problem_of(table(np.array([0.45, 0.55, 0.4]))))
     assert (len(plan.rows), gain) == (0, 0.0)
+    assert agent.calibrate(promised, promised).least_gain == 0
+    assert agent.kept == pytest.approx(1)
 
 
-def test_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
-    whole = learned(ManyToyTables(), 160, num_features=10)
-    config = CreditRegressionConfig(num_features=10)
-    CreditRegression(config, 0).learn(ManyToyTables(), 80, None, Checkpoints(tmp_path))
-    again = CreditRegression(config, 0).learn(ManyToyTables(), 160, None, Checkpoints(tmp_path, resume=True))
-    np.testing.assert_array_equal(whole.weights, again.weights)
+def test_spread_and_noise_of_tables_that_differ() -> None:
+    """Weights of every table are drawn around common ones; noise comes on top."""
+    rng, drawn = np.random.default_rng(3), []
+    agent = CreditRegression(CreditRegressionConfig(num_features=4, ridge=1e-6))
+    agent.fit(experiences(1))  # draws the features
+    common = rng.normal(0, 0.05, 5)
+    for rows, mixed, _ in experiences(400, plans=8):
+        own = common + rng.normal(0, 0.02, 5)
+        pooled = (mixed.reshape(8, -1) @ agent._features(rows).reshape(-1, 5)) / len(rows)
+        drawn.append(Experience(rows, mixed, pooled @ own + rng.normal(0, 0.01, 8)))
+    agent.fit(drawn)
+    np.testing.assert_allclose(agent.weights, common, atol=0.02)  # type: ignore[arg-type]
+    assert agent.spread == pytest.approx(0.02, rel=0.15)
+    assert agent.noise == pytest.approx(0.01, rel=0.4)
+
+
+def test_what_rewards_move_against_penalized_least_squares() -> None:
+    agent, rng = CreditRegression(), np.random.default_rng(0)
+    agent.spread, agent.noise = 0.3, 0.7
+    table, wrong = rng.normal(size=(6, 20)), rng.normal(size=6)
+    both = np.concatenate([table / 0.7, np.eye(20) / 0.3])
+    expected = np.linalg.lstsq(both, np.append(wrong / 0.7, np.zeros(20)), rcond=None)[0]
+    np.testing.assert_allclose(agent._moved(table, wrong), expected, rtol=1e-9)
+
+
+def test_adapted_to_a_table() -> None:
+    """What holds elsewhere, that everything gains, does not hold for label neighbours across the gap."""
+    data = load_dataset("gap", 0)
+    config = ProblemConfig(
+        options=OPTIONS_OF_TABLES, regressor=RegressorConfig(hidden_sizes=(16,), learning_rate=0.01, max_steps=400)
+    )
+    problem, seen = MixingProblem(data, config), policy_problem(data)
+    rows = seen.observe(seen.every_row_and_option()).reshape(len(seen.x_train), 10, -1)
+    mixed = np.random.default_rng(0).random((200, *rows.shape[:2])) < 0.2
+    prior = CreditRegression(CreditRegressionConfig(num_features=50, ridge=1.0))
+    prior.fit([Experience(rows, mixed, 0.1 * mixed.mean(axis=(1, 2)))])  # type: ignore[arg-type]
+    prior.spread, prior.noise, before = 0.1, 0.05, prior.weights
+    adapted, again = (prior.adapt(problem, 41, np.random.default_rng(1)) for _ in range(2))
+    np.testing.assert_array_equal(adapted.weights, again.weights)  # type: ignore[arg-type]
+    assert prior.weights is before
+    of_data, of_label = adapted.credit(rows)[:, :5], adapted.credit(rows)[:, 5:]  # type: ignore[arg-type]
+    assert of_label.mean() < min(0, of_data.mean())
+    assert (prior.credit(rows) > 0).mean() > 0.9  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError, match="call fit"):
+        CreditRegression().adapt(problem, 8, np.random.default_rng(0))
 
 
 def test_saved_and_loaded(agent: CreditRegression, tmp_path: Path) -> None:
-    path = tmp_path / "credit.safetensors"
+    path, rows = tmp_path / "credit.safetensors", table(np.linspace(0, 1, 5))
+    agent.calibrate(np.array([0.1, 0.2]), np.array([-0.1, 0.1]))
     agent.save(path, "the command")
-    again, offers = CreditRegression.load(path), ManyToyTables().reset(seed=1)[0]
-    np.testing.assert_array_equal(agent.credit(offers), again.credit(offers))
-    assert (again.config, again.seed, again.trainings) == (agent.config, 0, 4096)
+    again = CreditRegression.load(path)
+    np.testing.assert_array_equal(agent.credit(rows), again.credit(rows))  # type: ignore[arg-type]
+    for name in ("config", "seed", "num_plans", "kept", "least_gain", "spread", "noise"):
+        assert getattr(again, name) == getattr(agent, name)
     content = path.read_bytes()
     assert b"the command" in content
     for broken in (
@@ -153,16 +189,16 @@ def test_saved_and_loaded(agent: CreditRegression, tmp_path: Path) -> None:
         path.write_bytes(broken)
         with pytest.raises(ValueError, match="does not hold a credit regression"):
             CreditRegression.load(path)
-    with pytest.raises(RuntimeError, match="call learn"):
+    with pytest.raises(RuntimeError, match="call fit"):
         CreditRegression().save(path, "")
 
 
 def test_bad_calls() -> None:
-    with pytest.raises(ValueError, match=r"ridge positive and least_gain at least 0, got 300, 0\.0, 0\.05"):
+    with pytest.raises(ValueError, match=r"ridge positive, got 1000 and 0\.0"):
         CreditRegressionConfig(ridge=0.0)
-    with pytest.raises(RuntimeError, match="call learn"):
-        CreditRegression().probabilities(np.zeros((2, 3), dtype=np.float32))
+    with pytest.raises(RuntimeError, match="call fit"):
+        CreditRegression().credit(np.zeros((2, 3), dtype=np.float32))
+    with pytest.raises(ValueError, match="no plan to learn from"):
+        CreditRegression().fit([])
     with pytest.raises(ValueError, match="rows must have shape"):
-        learned(ManyToyTables(), 16, num_features=3).credit(np.zeros((2, 5), dtype=np.float32))
-    with pytest.raises(ValueError, match="a budget of 3 trainings is below one update of 4"):
-        learned(ManyToyTables(), 3)
+        CreditRegression(CreditRegressionConfig(num_features=3)).fit(experiences(1)).credit(np.zeros((2, 5), dtype=np.float32))

@@ -19,9 +19,11 @@ from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import check_estimator
 
-from mixrl import MixRLRegressor, MixRLSampler
+from mixrl import CreditRegression, MixRLRegressor, MixRLSampler
 from mixrl.estimators import search
 from mixrl.estimators.search import LEARNED, LEARNED_HALF
+from mixrl_env import RegressionData, load_dataset
+from mixrl_env.many_tables import policy_problem
 from mixrl_env.plans import EVERY_PAIR, NO_MIXING
 
 NOT_APPLICABLE = {
@@ -31,6 +33,7 @@ ESTIMATORS = {
     "regressor": MixRLRegressor(folds=2, trainings=0, random_state=0),
     "regressor of an estimator": MixRLRegressor(Ridge(), folds=2, trainings=0, random_state=0),
     "sampler": MixRLSampler(Ridge(), folds=2, trainings=0, random_state=0),
+    "sampler without a search": MixRLSampler(strategy="pretrained"),
 }
 
 
@@ -114,6 +117,32 @@ def test_rows_in_their_order_then_the_plans(way: str, targets: int, monkeypatch:
     assert together.tolist() == [list(row) for row in expected]  # exactly, and in this order
     if way == LEARNED_HALF:
         assert len(sampler.plan_) == pytest.approx(60, abs=20)  # of two options a row
+
+
+@pytest.mark.parametrize("standardize_labels", [True, False])
+def test_pretrained_plan_is_that_of_the_policy(standardize_labels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No row is held out, and nothing but the rows decides; here the policy is made to mix much, then nothing."""
+    policy = CreditRegression.load()
+    monkeypatch.setattr(CreditRegression, "load", lambda: policy)
+    data = load_dataset("noisy_corner", 0)
+    features, labels = data.x_train, 100 + 7 * data.y_train[:, 0]
+    sampler = MixRLSampler(strategy="pretrained", standardize_labels=standardize_labels, random_state=0)
+    policy.least_gain = -1.0
+    x, y = sampler.fit_resample(features, labels)
+    problem = policy_problem(RegressionData(features, labels, features[:2], labels[:2]))
+    plan, gain = policy.plan(problem)
+    options = [(option.space, option.k) for option in (problem.options[index] for index in plan.options)]
+    assert [*zip(sampler.plan_["row"], zip(sampler.plan_["space"], sampler.plan_["k"], strict=True), strict=True)] == [
+        *zip(plan.rows, options, strict=True)
+    ]
+    assert sampler.expected_gain_ == pytest.approx(gain)
+    expected = mixed_rows(features, labels[:, None], sampler.plan_)
+    np.testing.assert_allclose(np.column_stack([x, y])[60:], expected)
+    np.testing.assert_array_equal(x[:60], features)
+    assert sampler.chosen_ == ("pretrained",)
+    policy.least_gain = 10.0
+    assert len(sampler.fit_resample(features, labels)[0]) == 60
+    assert (sampler.chosen_, sampler.expected_gain_, len(sampler.report_)) == ((NO_MIXING,), 0.0, 0)
 
 
 def test_names_are_kept_and_the_index_is_not_looked_at() -> None:

@@ -22,7 +22,7 @@ from mixrl_env import RegressorConfig, fit_regressors
 from mixrl_env.datasets.generated import FAMILIES, HELD_OUT, NOISES, Part, generate_table
 from mixrl_env.env import training_rng
 from mixrl_env.features import FEATURES
-from mixrl_env.many_tables import MixRLTablesEnv, MixRLTablesVectorEnv, instance
+from mixrl_env.many_tables import OPTIONS, Instance, MixRLTablesEnv, MixRLTablesVectorEnv, instance
 from mixrl_env.problem import Batch
 from tests.studies import as_results, compute_all
 
@@ -120,8 +120,8 @@ def test_an_episode_against_its_parts() -> None:
     chosen = np.flatnonzero(mask[:n])
     own_rng = training_rng(rng)
     train = own.problem.augmented(Batch(chosen, batch.options[chosen]), own_rng)
-    data = own.problem.data
-    fitted = fit_regressors([train], own.problem.x_val, data.y_val, TINY, [own_rng], labels=data.label_scale)
+    data = own.data
+    fitted = fit_regressors([train], data.standardize_x(data.x_val), data.y_val, TINY, [own_rng], labels=data.label_scale)
     assert data.x_test is not None
     loss = np.square(fitted.predict(data.standardize_x(data.x_test))[0] - data.y_test).mean()
     assert reward == pytest.approx(np.log(np.sqrt(own.loss) / np.sqrt(loss)))
@@ -266,7 +266,7 @@ def test_bad_calls() -> None:
 
 def test_study_of_agents_on_unseen_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(many_tables, "SMALL_REGRESSOR", RegressorConfig(hidden_sizes=(8,), max_steps=50))
-    study = ManyTables(agents=("Fixed rule", "REINFORCE", "Credit regression"), num_tables=2, trainings=32, unseen=2, repeats=2)
+    study = ManyTables(agents=("Fixed rule", "REINFORCE", "Pretrained"), num_tables=2, trainings=32, unseen=2, repeats=2)
     stored = compute_all(study)
     assert len(stored) == 3 * 2 * 2
     assert stored["mixed_share"].between(0, 1).all()
@@ -274,13 +274,13 @@ def test_study_of_agents_on_unseen_tables(tmp_path: Path, monkeypatch: pytest.Mo
     own = instance("held out", 1, 256, RegressorConfig(hidden_sizes=(8,), max_steps=50))
     assert (rule.iloc[-1][["part", "table_seed"]] == ["held out", 1]).all()
     assert rule.iloc[-1][["family", "noise"]].tolist() == [own.table.family, own.table.noise]
-    learned = stored["agent"] == "Credit regression"
+    learned = stored["agent"] == "Pretrained"
     assert stored.loc[learned, "expected"].le(0).all()
     assert stored.loc[~learned, "expected"].isna().all()
     expected = np.where(learned, -0.1 * (1 + stored["table_seed"]), np.nan)
     rows = stored.assign(log_ratio=np.where(stored["part"] == "test", 0.03, -0.01), expected=expected)
     (_, table), (_, calibration) = ManyTables.tables(as_results(rows))
-    assert calibration["Agent"].unique().tolist() == ["Credit regression"]
+    assert calibration["Agent"].unique().tolist() == ["Pretrained"]
     assert calibration["Expected"].tolist() == ["-20.0", "-10.0"] * 2
     assert calibration["Was"].tolist() == ["+3.0"] * 2 + ["-1.0"] * 2
     assert table["Log ratio of the RMSE"].tolist() == ["+3.0 [+3.0, +3.0]", "-1.0 [-1.0, -1.0]"] * 3
@@ -290,11 +290,25 @@ def test_study_of_agents_on_unseen_tables(tmp_path: Path, monkeypatch: pytest.Mo
     assert all(figure.read_bytes().startswith(b"\x89PNG") for figure in figures)
 
 
+def test_rewards_on_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan search gives its own plan; a policy that is adapted expects a gain of its own."""
+    monkeypatch.setattr(many_tables, "SMALL_REGRESSOR", TINY)
+    own = Instance("validation", 0, 40, TINY, "plan")
+    plan, expected = many_tables._plan_search(90, own)
+    assert np.isnan(expected)
+    assert (plan.rows < len(own.data.x_train)).all()
+    assert (plan.options < len(OPTIONS)).all()
+    plan, expected = many_tables._adapted(12, own)
+    assert expected >= 0
+    assert (expected > 0) == (len(plan.rows) > 0)
+
+
 def test_fixed_rule() -> None:
-    problem = instance("training", 0, 40, TINY).problem
+    own = instance("training", 0, 40, TINY)
+    problem = own.problem
     error = problem.features[..., FEATURES.index("label_error")]
     for distance, limit in (("label", 1.0), ("both", np.inf)):
-        mixed = {*zip(*many_tables._by_rule(4, distance, limit, problem)[0], strict=True)}
+        mixed = {*zip(*many_tables._by_rule(4, distance, limit, own)[0], strict=True)}
         for row, option in np.ndindex(error.shape):
             space, k = problem.options[option]
             expected = k == 4 and distance in (space, "both") and error[row, option] < (0.5 if limit == 1 else 1.1)

@@ -55,16 +55,21 @@ class MixingEstimator(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def _search(self, X: Any, y: Any, X_val: Any, y_val: Any) -> tuple[FloatArray, FloatArray]:
-        """Check the input, choose plans and set the fitted attributes; returns features and labels."""
+    def _read(self, X: Any, y: Any) -> tuple[FloatArray, FloatArray]:
+        """Check the input, and remember the scale of the labels; returns features and labels."""
         self._check_parameters()
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val belong together: give both, or neither to hold out rows of X")
         x, labels = self._take(X, y)
         self._label_scale = LabelScale.identity(labels.shape[1])
         if self.standardize_labels:
             scaler = StandardScaler().fit(labels)
             self._label_scale = LabelScale(scaler.mean_, scaler.scale_)
+        return x, labels
+
+    def _search(self, X: Any, y: Any, X_val: Any, y_val: Any) -> tuple[FloatArray, FloatArray]:
+        """Check the input, choose plans and set the fitted attributes; returns features and labels."""
+        x, labels = self._read(X, y)
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val belong together: give both, or neither to hold out rows of X")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         rng = folds_stream(seed)
         if X_val is None:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
 
+from mixrl.credit_regression import CreditRegression
 from mixrl.estimators.base import MixingEstimator
+from mixrl.estimators.columns import Categorical
+from mixrl.estimators.models import with_mixed
+from mixrl.estimators.search import Report
+from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray
+from mixrl_env.many_tables import policy_problem
+from mixrl_env.plans import NO_MIXING
+
+Strategy = Literal["search", "pretrained"]
+"""How `MixRLSampler` finds a plan."""
 
 
 class MixRLSampler(MixingEstimator):
     """Adds mixed rows to a regression table, if they lower the error on held-out rows.
 
-    `fit` deals the rows into folds (or takes validation rows), learns from rewards which rows to mix with how many nearest
-    neighbours (`mixrl.MaskRegression`, ours, in place of the paper's REINFORCE), and compares the learned plans with simpler
-    candidate plans and with no mixing. `fit_resample` applies the best plan to all rows. No mixing is chosen unless another
-    plan has a lower error by more than one standard error.
+    With `strategy="search"` `fit` deals the rows into folds (or takes validation rows), learns from rewards which rows to mix
+    with how many nearest neighbours (`mixrl.MaskRegression`, ours, in place of the paper's REINFORCE), and compares the learned
+    plans with simpler candidate plans and with no mixing. No mixing is chosen unless another plan has a lower error by more
+    than one standard error. With `strategy="pretrained"` it asks a policy that has learned on generated tables
+    (`mixrl.CreditRegression`), which takes a second or two and holds no row out. `fit_resample` applies the plan to all rows.
 
     Args:
         estimator: the regressor that the rows are for, such as a random forest; plans are judged by its errors. None: a small
@@ -45,8 +56,37 @@ class MixRLSampler(MixingEstimator):
             deviations.
         chosen_: names of the chosen plans, the best first; fit_resample applies the best.
         trainings_: rewards spent.
+        expected_gain_: with `strategy="pretrained"`, log(RMSE without mixing / RMSE with it) that the policy expects of a small
+            neural network; 0 where it leaves the table alone. report_ is then empty.
         n_features_in_, feature_names_in_: as in scikit-learn.
     """
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        strategy: Strategy = "search",
+        folds: int = 5,
+        trainings: int = 512,
+        time_budget: float | None = None,
+        standardize_labels: bool = True,
+        categorical: Categorical = "refuse",
+        device: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool | Report = False,
+    ) -> None:
+        super().__init__(
+            estimator,
+            folds=folds,
+            trainings=trainings,
+            time_budget=time_budget,
+            standardize_labels=standardize_labels,
+            categorical=categorical,
+            device=device,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.strategy = strategy
 
     def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
         """Choose what to mix.
@@ -81,8 +121,22 @@ class MixRLSampler(MixingEstimator):
         return (x if self._columns is None else self._columns.frame(x)), _like(y, labels)
 
     def _fit(self, X: Any, y: Any, X_val: Any, y_val: Any) -> tuple[FloatArray, FloatArray]:
-        x, labels, self.plan_ = self._mix(*self._search(X, y, X_val, y_val))
-        return x, labels
+        if self.strategy not in get_args(Strategy):
+            raise ValueError(f"strategy must be one of {', '.join(map(repr, get_args(Strategy)))}, got {self.strategy!r}")
+        if self.strategy == "search":
+            x, labels, self.plan_ = self._mix(*self._search(X, y, X_val, y_val))
+            return x, labels
+        if X_val is not None or y_val is not None:
+            raise ValueError("strategy='pretrained' looks at no validation rows: leave X_val and y_val out")
+        x, labels = self._read(X, y)
+        problem = policy_problem(RegressionData(x, self._scale(labels), x[:1], self._scale(labels)[:1]))
+        plan, self.expected_gain_ = CreditRegression.load().plan(problem)
+        chosen = [problem.options[option] for option in plan.options]
+        own = {"row": plan.rows, "space": [space for space, _ in chosen], "k": [k for _, k in chosen], "probability": np.nan}
+        self.plan_ = pd.DataFrame(own)
+        self.report_ = pd.DataFrame(columns=["way", "rmse", "gain", "standard_error", "chosen"])
+        self.chosen_, self.trainings_ = ("pretrained" if chosen else NO_MIXING,), 0
+        return with_mixed(x, labels, *problem.neighbors.pairs(plan.rows, plan.options))
 
 
 def _like(y: Any, labels: FloatArray) -> Any:

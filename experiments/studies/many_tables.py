@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import gymnasium as gym
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import PositiveInt
 
-from experiments.presets import SMALL_REGRESSOR
+from experiments.experience import MOST_ROWS
+from experiments.methods import Trial, method_of
+from experiments.presets import PRESETS, SMALL_REGRESSOR
 from experiments.runner.cells import Cell, Row
 from experiments.runner.store import Results
 from experiments.show.figures import GREY, draw_differences, save_figure
@@ -31,7 +35,7 @@ from mixrl import (
     SB3Agent,
     SB3Config,
 )
-from mixrl_env import MixingProblem, MixRLTablesVectorEnv
+from mixrl_env import MixingProblem, MixRLTablesVectorEnv, NeighborOption, ProblemConfig
 from mixrl_env.datasets.generated import Part
 from mixrl_env.features import FEATURES
 from mixrl_env.many_tables import Instance, instance
@@ -39,13 +43,12 @@ from mixrl_env.plans import KS, options_above
 from mixrl_env.problem import Batch
 from mixrl_env.streams import stream
 
-Policy = Callable[[MixingProblem], tuple[Batch, float]]
+Policy = Callable[[Instance], tuple[Batch, float]]
 """What to mix in a table, and the gain in log RMSE that is to be expected, NaN if that is not known."""
 _REINFORCE = ReinforceVariantConfig(learning_rate=0.01, baseline="leave_one_out", normalize=True, hidden_sizes=(64, 64))
 AGENTS: dict[str, Callable[[int], Agent]] = {
     "REINFORCE": lambda seed: ReinforceVariant(_REINFORCE, seed),
     "PPO, RowPolicy": lambda seed: SB3Agent(SB3Config("ppo"), seed),
-    "Credit regression": lambda seed: CreditRegression(seed=seed),
     "Regression on masks": lambda seed: MaskRegression(seed=seed),
     "Random search": lambda seed: RandomSearch(seed=seed),
 }
@@ -53,8 +56,38 @@ FIXED_RULE = "Fixed rule"
 """One k in one or both distances, for mixed rows whose labels agree with cross-fitted regressors; chosen on training tables."""
 SHIPPED = "Pretrained"
 """The policy that ships with the package."""
+
+
+def _shipped(own: Instance) -> tuple[Batch, float]:
+    return CreditRegression.load().plan(own.problem)
+
+
+def _adapted(trainings: int, own: Instance) -> tuple[Batch, float]:
+    """The policy that ships, after so many rewards on the table's validation rows."""
+    config = ProblemConfig(options=own.problem.options, regressor=SMALL_REGRESSOR)
+    rng = stream(0, "rewards on unseen tables")
+    return CreditRegression.load().adapt(MixingProblem(own.data, config), trainings, rng).plan(own.problem)
+
+
+def _plan_search(trainings: int, own: Instance) -> tuple[Batch, float]:
+    """Plan search from scratch with so many rewards, and the full trainings of its candidates."""
+    settings = replace(PRESETS["plan_search"], trainings=trainings, env_id="MixRL-v0", regressor=SMALL_REGRESSOR)
+    env: Any = gym.make(settings.env_id, **settings.env_settings() | {"data": own.data})
+    plan = method_of(settings.mixrl_name)(Trial(env.unwrapped.problem, settings, 0)).tables["plan"]
+    options = [own.problem.options.index(NeighborOption(*each)) for each in zip(plan["space"], plan["k"], strict=True)]
+    return Batch(plan["row"].to_numpy(), np.array(options, dtype=np.int64)), np.nan
+
+
+BY_TABLE: dict[str, Policy] = {
+    SHIPPED: _shipped,
+    "Adapted, 50 rewards": partial(_adapted, 50),
+    "Adapted, 350 rewards": partial(_adapted, 350),
+    "Plan search, 50 rewards": partial(_plan_search, 50),
+    "Plan search, 350 rewards": partial(_plan_search, 350),
+}
+"""Nothing is learned on training tables; all but the first spend rewards on the table itself."""
 _MASKS = 16
-"""m: masks of an update, on the same table, so that their rewards can be compared; or plans, on a table each."""
+"""m: masks of an update, on the same table, so that their rewards can be compared."""
 _LIMITS = (0.5, 1.0, 2.0, np.inf)
 """Largest label_error of the fixed rule, before it is squashed."""
 _PARTS: tuple[Part, ...] = ("test", "held out")
@@ -64,7 +97,7 @@ class ManyTables(Study):
     """Settings of the study.
 
     Attributes:
-        agents: names of `AGENTS`, `SHIPPED` or `FIXED_RULE`.
+        agents: names of `AGENTS`, `BY_TABLE` or `FIXED_RULE`.
         seeds: of the agents, and of the order of their tables.
         num_tables: that the agents learn on.
         trainings: rewards of each.
@@ -73,12 +106,12 @@ class ManyTables(Study):
     """
 
     kind: Literal["many_tables"] = "many_tables"
-    agents: tuple[Annotated[str, one_of((SHIPPED, FIXED_RULE, *AGENTS), "agent")], ...] = (SHIPPED, FIXED_RULE)
+    agents: tuple[Annotated[str, one_of((*BY_TABLE, FIXED_RULE, *AGENTS), "agent")], ...] = (SHIPPED, FIXED_RULE)
     seeds: Seeds = (0,)
     num_tables: PositiveInt = 256
     trainings: PositiveInt = 4096
     unseen: PositiveInt = 50
-    repeats: PositiveInt = 4
+    repeats: PositiveInt = 8
     MAY_GROW = frozenset({"agents", "seeds"})
 
     def cells(self) -> list[Cell]:
@@ -87,8 +120,8 @@ class ManyTables(Study):
 
     def _cell(self, name: str, seed: int) -> list[Row]:
         began = time.monotonic()
-        if name == SHIPPED:
-            policy: Policy = CreditRegression.load().plan
+        if name in BY_TABLE:
+            policy = BY_TABLE[name]
         else:
             policy = self._fixed_rule(seed) if name == FIXED_RULE else self._learned(AGENTS[name](seed), seed)
         seconds = round(time.monotonic() - began, 1)
@@ -97,8 +130,6 @@ class ManyTables(Study):
 
     def _learned(self, agent: Agent, seed: int) -> Policy:
         arguments: dict[str, Any] = {"num_tables": self.num_tables, "regressor": SMALL_REGRESSOR}
-        if isinstance(agent, CreditRegression):
-            return agent.learn(MixRLTablesVectorEnv(_MASKS, action="plan", **arguments), self.trainings).plan
         agent.learn(MixRLTablesVectorEnv(_MASKS, tables_seed=seed, **arguments), self.trainings)
         return partial(_most_probable, agent)
 
@@ -109,30 +140,25 @@ class ManyTables(Study):
         for table_seed in range(max(1, min(self.num_tables, self.trainings // len(rules)))):
             own = _instance(table_seed, "training")
             for index, rule in enumerate(rules):
-                loss, _ = own.train(_by_rule(*rule, own.problem)[0], stream(seed, "fixed rules", table_seed))
+                loss, _ = own.train(_by_rule(*rule, own)[0], stream(seed, "fixed rules", table_seed))
                 rewards[index] += np.log(own.loss / loss)
         return partial(_by_rule, *rules[int(rewards.argmax())])
 
     def _judge(self, policy: Policy, own: Instance) -> Row:
-        problem, data = own.problem, own.table.data
-        assert data.x_test is not None
-        assert data.y_test is not None
-        plan, expected = policy(problem)
-        sets = [(problem.x_train, problem.data.y_train), problem.augmented(plan, stream(0, "plans of unseen tables"))]
-        rngs = [stream(0, "regressors of unseen tables", repeat) for _ in sets for repeat in range(self.repeats)]
-        fitted = problem.fit([one for one in sets for _ in range(self.repeats)], rngs)
-        predicted = fitted.predict(problem.data.standardize_x(data.x_test)).reshape(2, self.repeats, -1)
-        without, with_mixing = np.square(predicted.mean(axis=1) - data.y_test.ravel()).mean(axis=1)
-        part, _, table_seed = data.name.rpartition(" ")
+        began = time.monotonic()
+        plan, expected = policy(own)
+        seconds = round(time.monotonic() - began, 1)
+        part, _, table_seed = own.table.data.name.rpartition(" ")
         return {
             "part": part,
             "table_seed": int(table_seed),
             "family": own.table.family,
             "noise": own.table.noise,
-            "num_rows": len(problem.x_train),
-            "mixed_share": len(plan.rows) / 2 / len(problem.x_train),
+            "num_rows": len(own.data.x_train),
+            "seconds_here": seconds,
+            "mixed_share": len(plan.rows) / 2 / len(own.data.x_train),
             "expected": -expected,
-            "log_ratio": 0.5 * float(np.log(with_mixing / without)),
+            "log_ratio": -float(own.gain([plan], self.repeats)[0]),
         }
 
     @staticmethod
@@ -148,7 +174,8 @@ class ManyTables(Study):
                     "Log ratio of the RMSE": mean_interval(100 * of_table).rounded(1),
                     "Worse than +2": f"{(own['log_ratio'] > 0.02).mean():.0%}",
                     "Rows mixed": f"{own['mixed_share'].mean():.0%}",
-                    "Minutes": f"{own['seconds'].mean() / 60:.0f}",
+                    "Minutes to learn": f"{own['seconds'].mean() / 60:.0f}",
+                    "Seconds a table": f"{own['seconds_here'].mean():.0f}",
                 }
             )
         return [
@@ -197,17 +224,18 @@ def _calibration(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _instance(table_seed: int, part: Part) -> Instance:
-    return instance(part, table_seed, 256, SMALL_REGRESSOR)
+    return instance(part, table_seed, MOST_ROWS, SMALL_REGRESSOR)
 
 
-def _most_probable(agent: Agent, problem: MixingProblem) -> tuple[Batch, float]:
+def _most_probable(agent: Agent, own: Instance) -> tuple[Batch, float]:
     """In each distance the most probable option, if it is chosen more often than not."""
+    problem = own.problem
     p = agent.probabilities(problem.observe(problem.every_row_and_option())).reshape(len(problem.x_train), -1)
     return options_above(problem, p, 0.5), np.nan
 
 
-def _by_rule(k: int, distance: str, limit: float, problem: MixingProblem) -> tuple[Batch, float]:
+def _by_rule(k: int, distance: str, limit: float, own: Instance) -> tuple[Batch, float]:
     """Every row with one k, where the mixed labels agree with the cross-fitted regressors."""
-    own = np.array([option.k == k and distance in (option.space, "both") for option in problem.options])
-    error = problem.features[..., FEATURES.index("label_error")]
-    return Batch(*np.nonzero(own & (error < (limit / (1 + limit) if np.isfinite(limit) else 2)))), np.nan
+    taken = np.array([option.k == k and distance in (option.space, "both") for option in own.problem.options])
+    error = own.problem.features[..., FEATURES.index("label_error")]
+    return Batch(*np.nonzero(taken & (error < (limit / (1 + limit) if np.isfinite(limit) else 2)))), np.nan
