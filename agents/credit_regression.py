@@ -186,6 +186,23 @@ class CreditRegression:
         blocks = np.array_split(rows.reshape(-1, rows.shape[-1]), 1 + rows.size // rows.shape[-1] // _BLOCK)
         return np.concatenate([self._features(block) @ self.weights for block in blocks]).reshape(rows.shape[:-1])
 
+    def likely_credits(self, problem: MixingProblem, count: int, rng: np.random.Generator) -> FloatArray:
+        """Credits that a table may have, drawn around those of `credit` as tables differ; shape (count, n, |N|).
+
+        Args:
+            problem: as from `mixrl_env.many_tables.policy_problem`.
+            count: how many.
+            rng: draws them.
+
+        Raises:
+            RuntimeError: before `fit`.
+        """
+        if self.weights is None:
+            raise RuntimeError("call fit() before likely_credits()")
+        weights = self.weights + self.spread * rng.normal(size=(count, len(self.weights)))
+        credits: FloatArray = weights @ self._features(problem.observe(problem.every_row_and_option())).T
+        return credits.reshape(count, len(problem.x_train), -1)
+
     def plan(self, problem: MixingProblem) -> tuple[Batch, float]:
         """What to mix in a table: in each distance the option of highest credit; and the gain in log RMSE to be expected.
 

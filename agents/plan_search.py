@@ -18,6 +18,7 @@ import numpy.typing as npt
 from cmaes import CMA
 from scipy.special import expit
 
+from mixrl.credit_regression import CreditRegression
 from mixrl.training import (
     AnyEnv,
     Envs,
@@ -34,6 +35,7 @@ from mixrl.training import (
 from mixrl_env import MixingProblem, NeighborOption
 from mixrl_env.checks import check_types
 from mixrl_env.features import CENTRE, FEATURES, SPACE_CODES, SPREAD
+from mixrl_env.many_tables import policy_problem
 from mixrl_env.neighbors import SPACES
 from mixrl_env.streams import stream
 
@@ -41,6 +43,7 @@ _SPACE, _LOG_K = FEATURES.index("label_space"), FEATURES.index("log_k")
 _COLUMNS = [column for column in range(len(FEATURES)) if column != _SPACE]
 NUM_WEIGHTS = len(_COLUMNS) + 2
 """Parameters of one scoring function: a constant, the features but the space, and the square of log k."""
+_DRAWS, _PENALTY = 200, 1e-3  # of likely policies, and on their squared parameters
 _SHARP, _NEVER, _ALWAYS = 1.0, -1.0, 0.5  # of the policy of a single option: how its score falls off around its k
 
 
@@ -52,6 +55,8 @@ class PlanSearchConfig:
         population: plans of a generation, rounded up to whole steps of the vector.
         sigma: first standard deviation of every parameter.
         repeats: rewards of each single option that the search may start from.
+        prior: begin with what the policy for all tables that ships (`mixrl.CreditRegression`) takes for likely on this table, its
+            mean and its covariance, instead of with the best single option; sigma is then in these units.
 
     Raises:
         ValueError: for a value out of its range.
@@ -60,6 +65,7 @@ class PlanSearchConfig:
     population: int = 16
     sigma: float = 0.5
     repeats: int = 2
+    prior: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -80,11 +86,12 @@ class PlanSearch(Learner[PlanSearchConfig]):
     Attributes:
         theta: parameters of the policy, shape (3, NUM_WEIGHTS): for data distance, label distance and every other row; None
             before `learn`.
-        singles: mean score of every single option that was tried, by its name, "no mixing" first.
+        singles: mean score of every single option that was tried, by its name, "no mixing" first; with a prior none is.
     """
 
     config_type = PlanSearchConfig
     theta: FloatArray | None = None
+    singles: dict[str, float]
 
     def learn(self, envs: AnyEnv, num_trainings: int, callback: ProgressCallback | None = None) -> Self:
         """Search with at most num_trainings rewards; see `mixrl.training.Agent`.
@@ -93,25 +100,29 @@ class PlanSearch(Learner[PlanSearchConfig]):
             ValueError: if the budget is below the single options and one generation, or the environments are others.
         """
         config, problem = self.config, problem_of(envs)
-        m, singles = getattr(envs, "num_envs", 1), single_options(problem)
+        m, singles = getattr(envs, "num_envs", 1), {} if config.prior else single_options(problem)
         at_first = config.repeats * -(-len(singles) // m) * m
         a_generation = -(-config.population // m) * m
         envs, (rows, *_) = self._reset(envs, num_trainings, at_first + a_generation, plans=True)
         if rows.shape[-1] != len(FEATURES) or not problem.config.detailed_info:
             raise ValueError('PlanSearch needs environments made with observe=("features",) and detailed_info=True')
         weights = problem.val_weights / problem.val_weights.sum()
-        scores = np.zeros(len(singles))
-        for repeat in range(config.repeats):
-            plans = [plan_of(problem, theta, rows) for theta in singles.values()]
-            scores += self._scores(envs, plans, repeat, weights)[0] / config.repeats
-        self.singles = dict(zip(singles, scores.tolist(), strict=True))
-        theta = [*singles.values()][int(scores.argmax())]
-        used = [index for index, space in enumerate(SPACES) if space in problem.neighbors.by_space]
+        used, covariance = [index for index, space in enumerate(SPACES) if space in problem.neighbors.by_space], None
+        if config.prior:
+            start, covariance = likely_policies(problem, rows, used, stream(self.seed, "prior of plan search"))
+        else:
+            scores = np.zeros(len(singles))
+            for repeat in range(config.repeats):
+                plans = [plan_of(problem, theta, rows) for theta in singles.values()]
+                scores += self._scores(envs, plans, repeat, weights)[0] / config.repeats
+            self.singles = dict(zip(singles, scores.tolist(), strict=True))
+            start = [*singles.values()][int(scores.argmax())][used].ravel()
         search = CMA(
-            theta[used].ravel(),
+            start,
             config.sigma,
             population_size=config.population,
             seed=int(stream(self.seed, "plan search").integers(2**31)),
+            cov=covariance,
         )
         self.trainings = at_first
         run = Run(self, envs, num_trainings - at_first, callback, None, a_generation)
@@ -164,12 +175,48 @@ class PlanSearch(Learner[PlanSearchConfig]):
 
 def scores_of(theta: FloatArray, rows: Rows) -> FloatArray:
     """Scores (...,) of options with features (..., len(FEATURES))."""
+    which, inputs = _inputs(rows)
+    scores: FloatArray = (theta[which] * inputs).sum(axis=-1)
+    return scores
+
+
+def _inputs(rows: Rows) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    """Place of the space of each option in `SPACES`, (...,), and what its score is linear in, (..., NUM_WEIGHTS)."""
     which = np.select([rows[..., _SPACE] == SPACE_CODES[space] for space in SPACES], range(len(SPACES)))
     scaled = (rows[..., _COLUMNS].astype(np.float64) - CENTRE) / SPREAD
     square = np.square((rows[..., _LOG_K].astype(np.float64) - CENTRE) / SPREAD)
-    inputs = np.concatenate([np.ones((*scaled.shape[:-1], 1)), scaled, square[..., None]], axis=-1)
-    scores: FloatArray = (theta[which] * inputs).sum(axis=-1)
-    return scores
+    return which, np.concatenate([np.ones((*scaled.shape[:-1], 1)), scaled, square[..., None]], axis=-1)
+
+
+def likely_policies(
+    problem: MixingProblem, rows: Rows, used: Sequence[int], rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Mean and covariance of the parameters that come closest to what the policy for all tables takes for likely.
+
+    Credits are divided by their standard deviation over the table, and fitted by least squares.
+
+    Args:
+        problem: whose rows are all offered.
+        rows: features of each row with every option, shape (n * |N|, len(FEATURES)).
+        used: places in `SPACES` of the problem's spaces.
+        rng: draws likely credits.
+
+    Raises:
+        ValueError: if the problem has other options than the policy has learned on.
+    """
+    seen = policy_problem(problem.data)
+    if seen.options != problem.options or problem.num_rows != len(problem.x_train):
+        raise ValueError("prior needs all rows, and the options of mixrl_env.many_tables.OPTIONS, in that order")
+    credits = CreditRegression.load().likely_credits(seen, _DRAWS, rng).reshape(_DRAWS, -1)
+    credits /= float(credits.mean(axis=0).std()) or 1.0
+    which, inputs = _inputs(rows)
+    drawn = []
+    for space in used:
+        own = inputs[which == space]
+        square = own.T @ own + _PENALTY * len(own) * np.eye(NUM_WEIGHTS)
+        drawn.append(np.linalg.solve(square, own.T @ credits[:, which == space].T).T)
+    thetas = np.concatenate(drawn, axis=1)
+    return thetas.mean(axis=0), np.cov(thetas.T) + _PENALTY * np.eye(thetas.shape[1])
 
 
 def plan_of(problem: MixingProblem, theta: FloatArray, rows: Rows) -> npt.NDArray[np.int64]:

@@ -294,10 +294,11 @@ def test_rewards_on_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plan search gives its own plan; a policy that is adapted expects a gain of its own."""
     monkeypatch.setattr(many_tables, "SMALL_REGRESSOR", TINY)
     own = Instance("validation", 0, 40, TINY, "plan")
-    plan, expected = many_tables._plan_search(90, own)
-    assert np.isnan(expected)
-    assert (plan.rows < len(own.data.x_train)).all()
-    assert (plan.options < len(OPTIONS)).all()
+    for trainings, prior in ((90, False), (20, True)):
+        plan, expected = many_tables._plan_search(trainings, prior, own)
+        assert np.isnan(expected)
+        assert (plan.rows < len(own.data.x_train)).all()
+        assert (plan.options < len(OPTIONS)).all()
     plan, expected = many_tables._adapted(12, own)
     assert expected >= 0
     assert (expected > 0) == (len(plan.rows) > 0)

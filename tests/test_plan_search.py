@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -14,11 +15,12 @@ from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 from experiments.methods import Trial, oracle, plan_search
 from experiments.presets import PRESETS
-from mixrl import PlanSearch, PlanSearchConfig
-from mixrl.plan_search import plan_of, single_options
+from mixrl import CreditRegression, PlanSearch, PlanSearchConfig
+from mixrl.plan_search import NUM_WEIGHTS, likely_policies, plan_of, scores_of, single_options
 from mixrl_env import MixingProblem, MixRLVectorEnv, ProblemConfig, RegressionData, RegressorConfig, load_dataset
 from mixrl_env.datasets.known import KNOWN
 from mixrl_env.features import CONTEXT, FEATURES, _Judges
+from mixrl_env.many_tables import OPTIONS as EVERY_OPTION
 from mixrl_env.neighbors import NeighborOption
 from mixrl_env.plans import apply_plan
 from mixrl_env.problem import Batch
@@ -195,6 +197,30 @@ def test_finds_the_plan_that_is_rewarded() -> None:
     noisy = KNOWN["noisy_corner"].in_first(envs.problem.data.x_train)
     assert (mixed != noisy).mean() > 0.85
     assert ((agent.probabilities(rows).reshape(60, -1) > 0.5).any(axis=1) == mixed).all()
+
+
+def test_prior_is_what_the_policy_for_all_tables_takes_for_likely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credits that are policies of the search themselves, scaled: mean and spread of their scores come back."""
+    problem, rng = problem_of("noisy_corner", options=EVERY_OPTION), np.random.default_rng(0)
+    rows = problem.offer(every_row(problem))
+    thetas = np.zeros((200, 3, NUM_WEIGHTS))
+    thetas[:, :2] = rng.normal(size=(2, NUM_WEIGHTS)) + 0.1 * rng.normal(size=(200, 2, NUM_WEIGHTS))
+    credits = np.stack([scores_of(theta, rows) for theta in thetas])
+    likely = SimpleNamespace(likely_credits=lambda seen, count, rng: credits.reshape(count, 60, 10).copy())
+    monkeypatch.setattr(CreditRegression, "load", lambda: likely)
+    mean, covariance = likely_policies(problem, rows, (0, 1), rng)
+    found = np.zeros((500, 3, NUM_WEIGHTS))
+    found[:, :2] = rng.multivariate_normal(mean, covariance, 500).reshape(500, 2, NUM_WEIGHTS)
+    scores, scale = np.stack([scores_of(theta, rows) for theta in found]), credits.mean(axis=0).std()
+    assert np.corrcoef(scores.mean(axis=0), credits.mean(axis=0))[0, 1] > 0.99
+    np.testing.assert_allclose(scores.std(axis=0), credits.std(axis=0) / scale, rtol=0.4, atol=0.05)
+    with pytest.raises(ValueError, match="prior needs all rows, and the options"):
+        likely_policies(problem_of("noisy_corner", options=OPTIONS), rows, (0, 1), rng)
+    envs = MixRLVectorEnv(8, data=problem.data, **vars(problem_of("noisy_corner", options=EVERY_OPTION, step_budget=5).config))
+    agent = PlanSearch(PlanSearchConfig(population=8, prior=True, sigma=1e-9), 0).learn(envs, 8)
+    assert agent.trainings == 8  # of one generation: no single option is tried
+    assert agent.theta is not None
+    np.testing.assert_allclose(agent.theta[:2].ravel(), mean, atol=1e-6)
 
 
 def test_same_seed_same_search() -> None:

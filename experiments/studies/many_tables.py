@@ -29,6 +29,7 @@ from mixrl import (
     Agent,
     CreditRegression,
     MaskRegression,
+    PlanSearchConfig,
     RandomSearch,
     ReinforceVariant,
     ReinforceVariantConfig,
@@ -69,9 +70,15 @@ def _adapted(trainings: int, own: Instance) -> tuple[Batch, float]:
     return CreditRegression.load().adapt(MixingProblem(own.data, config), trainings, rng).plan(own.problem)
 
 
-def _plan_search(trainings: int, own: Instance) -> tuple[Batch, float]:
-    """Plan search from scratch with so many rewards, and the full trainings of its candidates."""
-    settings = replace(PRESETS["plan_search"], trainings=trainings, env_id="MixRL-v0", regressor=SMALL_REGRESSOR)
+def _plan_search(trainings: int, prior: bool, own: Instance) -> tuple[Batch, float]:
+    """Plan search with so many rewards, from scratch or from the policy that ships, and full trainings of its candidates."""
+    settings = replace(
+        PRESETS["plan_search"],
+        trainings=trainings,
+        env_id="MixRL-v0",
+        regressor=SMALL_REGRESSOR,
+        plan_search=PlanSearchConfig(prior=prior),
+    )
     env: Any = gym.make(settings.env_id, **settings.env_settings() | {"data": own.data})
     plan = method_of(settings.mixrl_name)(Trial(env.unwrapped.problem, settings, 0)).tables["plan"]
     options = [own.problem.options.index(NeighborOption(*each)) for each in zip(plan["space"], plan["k"], strict=True)]
@@ -82,8 +89,8 @@ BY_TABLE: dict[str, Policy] = {
     SHIPPED: _shipped,
     "Adapted, 50 rewards": partial(_adapted, 50),
     "Adapted, 350 rewards": partial(_adapted, 350),
-    "Plan search, 50 rewards": partial(_plan_search, 50),
-    "Plan search, 350 rewards": partial(_plan_search, 350),
+    "Plan search from the policy, 50 rewards": partial(_plan_search, 50, True),
+    "Plan search, 350 rewards": partial(_plan_search, 350, False),
 }
 """Nothing is learned on training tables; all but the first spend rewards on the table itself."""
 _MASKS = 16
