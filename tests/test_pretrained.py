@@ -12,6 +12,7 @@ from experiments.experience import TriedPlans, judged
 from experiments.methods import Trial, method_of
 from experiments.presets import PRESETS, SMALL_REGRESSOR, with_changes
 from experiments.pretrain import pretrain
+from experiments.studies import credit
 from experiments.studies.credit import Credit
 from mixrl import CreditRegression, CreditRegressionConfig
 from mixrl.credit_regression import PRETRAINED, Experience
@@ -30,6 +31,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experience, "SMALL_REGRESSOR", TINY)
     monkeypatch.setattr(experience, "MOST_ROWS", 40)
     monkeypatch.setattr(experience, "PLANS", (4, 2))
+    monkeypatch.setattr(credit, "PLANS", (4, 2))
 
 
 @pytest.mark.usefixtures("tiny")
@@ -112,7 +114,7 @@ def test_study_of_what_carries_it(tmp_path: Path) -> None:
     stored = compute_all(study)
     policies = stored[["changed", "to"]].drop_duplicates().to_numpy().tolist()
     without = [["without", name] for name in (*FEATURES[:8], "context")]
-    assert policies == [["", "whole"], ["tables", "2"], ["random features", "5"], *without]
+    assert policies == [["", "whole"], ["rounds", "1"], ["tables", "2"], ["random features", "5"], *without]
     assert len(stored) == 3 * len(policies)
     tried = TriedPlans(tmp_path / "3-0", 3)
     for (changed, to), config, tables in (
@@ -127,11 +129,11 @@ def test_study_of_what_carries_it(tmp_path: Path) -> None:
     gain = np.where(stored["to"] == "5", -0.13, 0.01) + 0.1 * (promised - 0.2)
     rows = stored.assign(gain=gain, promised=promised)
     ((_, table),) = Credit.tables(as_results(rows))
-    assert table["Policy"].tolist()[:3] == ["whole", "tables 2", "random features 5"]
-    assert [text.split()[0] for text in table["Log ratio of the RMSE"][1:3]] == ["-1.0", "+13.0"]
-    assert table["Minus the whole"].tolist()[:3] == ["", "+0.0 [+0.0, +0.0]", "+14.0 [+14.0, +14.0]"]
-    assert (table["Correlation with the promise"] == "1.00").all()
-    assert table["Worse than +2"].tolist()[:3] == ["0%", "0%", "100%"]
+    assert table["Policy"].tolist()[:4] == ["whole", "rounds 1", "tables 2", "random features 5"]
+    assert [text.split()[0] for text in table["Log ratio of the RMSE"][2:4]] == ["-1.0", "+13.0"]
+    assert table["Minus the whole"].tolist()[1:4] == ["+0.0 [+0.0, +0.0]"] * 2 + ["+14.0 [+14.0, +14.0]"]
+    assert (table["Correlation with it"] == "1.00").all()
+    assert table["Worse than +2"].tolist()[1:4] == ["0%", "0%", "100%"]
     assert [file.name for file in Credit.draw(as_results(stored), tmp_path)] == ["carried.png"]
 
 
@@ -159,3 +161,4 @@ def test_method() -> None:
         (len(x) > 60) == (len(plan) > 0) == (made.choice.plans == ("pretrained",)) == (made.choice.parameters["expected"] > 0)
     )
     assert not plan.duplicated(["row", "space"]).any()
+    assert {"row", "space", "k", "probability", "plan"} == set(plan)  # what figures of plans read

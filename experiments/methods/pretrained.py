@@ -19,4 +19,4 @@ def augment(trial: Trial) -> Augmented:
     plan, gain = CreditRegression.load().plan(problem)
     sets = [problem.augmented(plan, stream(trial.split_seed, "pretrained plan"))]
     choice = Choice(("pretrained" if len(plan.rows) else NO_MIXING,), {"expected": gain})
-    return Augmented(sets, 0, choice, {"plan": plan_table(problem, plan)})
+    return Augmented(sets, 0, choice, {"plan": plan_table(problem, plan).assign(probability=1.0, plan="pretrained")})

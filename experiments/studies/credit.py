@@ -1,4 +1,4 @@
-"""What a policy for all tables is carried by: how many tables it learns on, how many parameters it has, what it looks at."""
+"""What carries a policy for all tables: rounds of plans, how many tables and parameters, what it looks at."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pydantic import PositiveInt
 
-from experiments.experience import TriedPlans, judged, learn
+from experiments.experience import PLANS, TriedPlans, judged, learn
 from experiments.runner.cells import Cell, Row
 from experiments.runner.store import Results
 from experiments.show.figures import draw_differences, save_figure
@@ -52,6 +52,8 @@ class Credit(Study):
         tried, whole = TriedPlans(self.experience / f"{most}-{seed}", most), self._policy(seed)
         learn(whole, tried, lambda words, number: lambda done: None)
         agents = {("", WHOLE): whole}
+        for rounds in range(1, len(PLANS)):
+            agents["rounds", str(rounds)] = self._policy(seed).fit(tried.experiences(rounds))
         for count in self.num_tables:
             if count < most:
                 agents["tables", str(count)] = self._policy(seed).fit(tried.experiences(tables=count))
@@ -90,7 +92,8 @@ class Credit(Study):
                     "Log ratio of the RMSE": mean_interval(-100 * gain).rounded(1),
                     "Minus the whole": "" if to == WHOLE else mean_interval(-100 * (gain - whole)).rounded(1),
                     "Worse than +2": f"{(gain < -WORSE).mean():.0%}",
-                    "Correlation with the promise": f"{np.corrcoef(own['promised'], own['gain'])[0, 1]:.2f}",
+                    "Kept of its promise": f"{own['promised'] @ own['gain'] / np.square(own['promised']).sum():.0%}",
+                    "Correlation with it": f"{np.corrcoef(own['promised'], own['gain'])[0, 1]:.2f}",
                 }
             )
         return [("RMSE with mixing against without, averaged predictions, percent, no table left alone", pd.DataFrame(lines))]

@@ -21,7 +21,7 @@ from experiments.methods import Trial, method_of
 from experiments.presets import PRESETS, SMALL_REGRESSOR
 from experiments.runner.cells import Cell, Row
 from experiments.runner.store import Results
-from experiments.show.figures import GREY, draw_differences, save_figure
+from experiments.show.figures import BLUE, GREY, ORANGE, draw_differences, save_figure
 from experiments.show.statistics import mean_interval
 from experiments.show.tables import Titled
 from experiments.study import Seeds, Study, one_of
@@ -204,8 +204,13 @@ class ManyTables(Study):
         if len(known):
             figure = Figure(figsize=(5, 4), layout="constrained")
             axes = figure.subplots()
-            for name, own in known.groupby("part", sort=False):
-                axes.scatter(100 * own["expected"], 100 * own["log_ratio"], s=10, alpha=0.6, label=name)
+            for (name, own), colour in zip(known.groupby("part", sort=False), (BLUE, ORANGE), strict=True):
+                axes.scatter(100 * own["expected"], 100 * own["log_ratio"], s=8, alpha=0.35, color=colour, linewidths=0)
+                for number, some in enumerate(_quarters(own)):
+                    mean, low, high = mean_interval(100 * some["log_ratio"])
+                    place = 100 * some["expected"].mean()
+                    axes.plot([place, place], [low, high], color=colour, linewidth=2)
+                    axes.plot(place, mean, "o", color=colour, markersize=6, label=None if number else name)
             axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, linestyle=":")
             axes.set(xlabel="expected log ratio of the RMSE, percent", ylabel="log ratio that it was")
             axes.legend(fontsize="small")
@@ -217,8 +222,7 @@ def _calibration(rows: pd.DataFrame) -> pd.DataFrame:
     """Tables by what was expected of them, in quarters."""
     lines = []
     for (agent, part), own in rows.dropna(subset="expected").groupby(["agent", "part"], sort=False):
-        mixed = own[own["expected"] < 0]
-        for _, some in mixed.groupby(pd.qcut(mixed["expected"], 4, duplicates="drop"), observed=True):
+        for some in _quarters(own):
             lines.append(
                 {
                     "Agent": agent,
@@ -228,6 +232,12 @@ def _calibration(rows: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(lines)
+
+
+def _quarters(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Of the tables that are mixed, by what was expected of them."""
+    mixed = rows[rows["expected"] < 0]
+    return [some for _, some in mixed.groupby(pd.qcut(mixed["expected"], 4, duplicates="drop"), observed=True)]
 
 
 def _instance(table_seed: int, part: Part) -> Instance:
