@@ -221,7 +221,7 @@ class CreditRegression:
         """What it becomes on one table, by rewards there: regression with what it knows of other tables as the prior mean.
 
         A reward is log(RMSE without mixing / RMSE with it) on the validation rows, of a training as the problem's regressor
-        says; rows count by `MixingProblem.val_weights`. An eighth of the trainings, at least one, mix nothing.
+        says; rows count by `mixrl_env.MixingProblem.val_weights`. An eighth of the trainings, at least one, mix nothing.
 
         Args:
             problem: the table, with its validation rows.

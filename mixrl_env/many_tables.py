@@ -90,10 +90,10 @@ class Instance:
         """Train a regressor on each set; mean squared errors on the test rows, and the regressors.
 
         Args:
-            sets: as from `MixingProblem.augmented`.
+            sets: as from `mixrl_env.MixingProblem.augmented`.
             rngs: one a set.
             average: so many regressors in a row are averaged, and have one loss. A loss is at most
-                `MixingProblem.diverged_loss`, also where a training diverged.
+                `mixrl_env.MixingProblem.diverged_loss`, also where a training diverged.
         """
         data, own = self.data, self.problem
         assert data.x_test is not None
