@@ -55,8 +55,8 @@ class PlanSearchConfig:
         population: plans of a generation, rounded up to whole steps of the vector.
         sigma: first standard deviation of every parameter.
         repeats: rewards of each single option that the search may start from.
-        prior: begin with what the policy for all tables that ships (`mixrl.CreditRegression`) takes for likely on this table, its
-            mean and its covariance, instead of with the best single option; sigma is then in these units.
+        prior: begin with what the policy for all tables that ships (`mixrl.CreditRegression`) takes for likely on this table,
+            mean and covariance, instead of with the best single option; sigma is then a factor of that spread.
 
     Raises:
         ValueError: for a value out of its range.
