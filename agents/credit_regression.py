@@ -118,8 +118,7 @@ class CreditRegression:
         """
         if self.weights is None:
             return [_random_plan(problem, rows, rng) for _ in range(count)]
-        root = np.linalg.cholesky(self._precision)
-        drawn = self.weights[:, None] + np.linalg.solve(root.T, rng.normal(size=(len(self.weights), count)))
+        drawn = self.weights[:, None] + np.linalg.solve(self._precision_root.T, rng.normal(size=(len(self.weights), count)))
         return [options_above(problem, credit, 0.0) for credit in np.moveaxis(self._features(rows) @ drawn, -1, 0)]
 
     def fit(self, experiences: Iterable[Experience]) -> Self:
@@ -149,7 +148,7 @@ class CreditRegression:
         self.weights, self.num_plans = weights, len(target)
         residuals = [own - each @ weights for each, own in zip(pooled, paid, strict=True)]
         variance = max(float(np.square(np.concatenate(residuals)).mean()), _LEAST_NOISE)
-        self._precision = precision / variance
+        self._precision_root = np.linalg.cholesky(precision / variance)
         self.spread = _spread(pooled, residuals)
         between = self.spread**2 * np.square(every).sum(axis=1).mean()
         self.noise = float(max(variance - between, _LEAST_NOISE)) ** 0.5
@@ -171,8 +170,7 @@ class CreditRegression:
         beyond = tried[-1] + 1 if len(tried) else 0
         self.least_gain = float(promised[most_first[beyond]]) if beyond < len(gains) else 0.0
         own = promised > self.least_gain
-        slope = float(promised[own] @ gains[own] / (promised[own] @ promised[own])) if own.any() else 0.0
-        self.kept = max(0.0, slope)
+        self.kept = max(0.0, share_kept(promised[own], gains[own])) if own.any() else 0.0
         return self
 
     def credit(self, rows: Rows) -> FloatArray:
@@ -256,10 +254,7 @@ class CreditRegression:
             wrong = target - drawn @ table.T + rng.normal(0, self.noise, (count, len(target)))
             drawn += self._moved(table, wrong)
             plans = [best(features @ weights) for weights in (adapted.weights, *drawn[1:])]
-            mixed = np.zeros((count, *features.shape[:2]), dtype=bool)
-            for one, plan in zip(mixed, plans, strict=True):
-                one[plan.rows, plan.options] = True
-            table = np.concatenate([table, _pool(mixed, features)])
+            table = np.concatenate([table, _pool(mixed_by(plans, *features.shape[:2]), features)])
             gains = 0.5 * np.log(without / losses(plans))
             target = np.append(target, gains.clip(-_LARGEST_GAIN, _LARGEST_GAIN))
             adapted.weights = self.weights + self._moved(table, target - table @ self.weights)
@@ -314,6 +309,19 @@ class CreditRegression:
     def _features(self, rows: Rows) -> FloatArray:
         """Random features of observation rows, the last always 1."""
         return relu_features(rows, CENTRE, SPREAD, self._w, self._b)
+
+
+def mixed_by(plans: Sequence[Batch], num_rows: int, num_options: int) -> npt.NDArray[np.bool_]:
+    """Which rows and options each plan mixes, shape (plans, n, |N|)."""
+    mixed = np.zeros((len(plans), num_rows, num_options), dtype=bool)
+    for one, plan in zip(mixed, plans, strict=True):
+        one[plan.rows, plan.options] = True
+    return mixed
+
+
+def share_kept(promised: FloatArray, gains: FloatArray) -> float:
+    """Slope of gains over promises, both (tables,), through the origin."""
+    return float(promised @ gains / (promised @ promised))
 
 
 def _random_plan(problem: MixingProblem, rows: Rows, rng: np.random.Generator) -> Batch:

@@ -16,7 +16,7 @@ import torch
 
 from experiments.presets import SMALL_REGRESSOR
 from mixrl import CreditRegression
-from mixrl.credit_regression import Experience
+from mixrl.credit_regression import Experience, mixed_by
 from mixrl.files import write_bytes
 from mixrl_env.data import FloatArray
 from mixrl_env.datasets.generated import Part
@@ -25,7 +25,7 @@ from mixrl_env.problem import MixingProblem
 from mixrl_env.streams import stream
 
 PLANS = (16, 8, 8)
-"""Plans that are tried on each table: random ones, then twice those that the policy so far proposes."""
+"""Plans that are tried on each table: random ones, then twice what the policy proposes so far."""
 MOST_ROWS = 256
 """Training rows of a table that are used, at most."""
 REPEATS = 8
@@ -77,13 +77,12 @@ class TriedPlans:
         before = self._read(table_seed, 0) or {"rows": observed(own.problem), "loss": np.array(own.loss)}
         rows, rng = before["rows"], stream(table_seed, "plans to learn from", number)
         proposed = agent.propose(own.problem, rows, plans, rng)
-        mixed = np.zeros((plans, *rows.shape[:2]), dtype=bool)
-        for one, plan in zip(mixed, proposed, strict=True):
-            one[plan.rows, plan.options] = True
         rngs = [stream(table_seed, "trainings to learn from", number, index) for index in range(plans)]
         losses, _ = own.losses([own.problem.augmented(plan, rng) for plan in proposed], rngs)
         buffer = io.BytesIO()
-        kept = {"mixed": mixed, "gains": 0.5 * np.log(before["loss"] / losses)} | (before if number == 0 else {})
+        kept = {"mixed": mixed_by(proposed, *rows.shape[:2]), "gains": 0.5 * np.log(before["loss"] / losses)} | (
+            before if number == 0 else {}
+        )
         np.savez_compressed(buffer, **kept)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_bytes(buffer.getvalue(), self._path(table_seed, number))

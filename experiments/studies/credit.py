@@ -19,7 +19,7 @@ from experiments.show.statistics import mean_interval
 from experiments.show.tables import Titled
 from experiments.study import Study
 from mixrl import CreditRegression, CreditRegressionConfig
-from mixrl.credit_regression import WORSE
+from mixrl.credit_regression import WORSE, share_kept
 from mixrl_env.features import CONTEXT, FEATURES
 
 WHOLE = "whole"
@@ -92,7 +92,7 @@ class Credit(Study):
                     "Log ratio of the RMSE": mean_interval(-100 * gain).rounded(1),
                     "Minus the whole": "" if to == WHOLE else mean_interval(-100 * (gain - whole)).rounded(1),
                     "Worse than +2": f"{(gain < -WORSE).mean():.0%}",
-                    "Kept of its promise": f"{own['promised'] @ own['gain'] / np.square(own['promised']).sum():.0%}",
+                    "Kept of its promise": f"{share_kept(own['promised'].to_numpy(), own['gain'].to_numpy()):.0%}",
                     "Correlation with it": f"{np.corrcoef(own['promised'], own['gain'])[0, 1]:.2f}",
                 }
             )

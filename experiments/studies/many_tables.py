@@ -88,7 +88,6 @@ def _plan_search(trainings: int, prior: bool, own: Instance) -> tuple[Batch, flo
 BY_TABLE: dict[str, Policy] = {
     SHIPPED: _shipped,
     "Adapted, 50 rewards": partial(_adapted, 50),
-    "Adapted, 350 rewards": partial(_adapted, 350),
     "Plan search from the policy, 50 rewards": partial(_plan_search, 50, True),
     "Plan search, 350 rewards": partial(_plan_search, 350, False),
 }
