@@ -26,7 +26,6 @@ from mixrl.training import FloatArray, Rows
 from mixrl_env import MixingProblem
 from mixrl_env.checks import check_types
 from mixrl_env.features import CENTRE, SPREAD
-from mixrl_env.many_tables import policy_problem
 from mixrl_env.plans import options_above
 from mixrl_env.problem import Batch
 from mixrl_env.streams import stream
@@ -215,14 +214,15 @@ class CreditRegression:
             return Batch(chosen.rows[:0], chosen.options[:0]), 0.0
         return chosen, self.kept * promised
 
-    def adapt(self, problem: MixingProblem, trainings: int, rng: np.random.Generator) -> Self:
+    def adapt(self, seen: MixingProblem, problem: MixingProblem, trainings: int, rng: np.random.Generator) -> Self:
         """What it becomes on one table, by rewards there: regression with what it knows of other tables as the prior mean.
 
         A reward is log(RMSE without mixing / RMSE with it) on the validation rows, of a training as the problem's regressor
         says; rows count by `mixrl_env.MixingProblem.val_weights`. An eighth of the trainings, at least one, mix nothing.
 
         Args:
-            problem: the table, with its validation rows.
+            seen: the table, as from `mixrl_env.many_tables.policy_problem`.
+            problem: the same, with its validation rows.
             trainings: of them all.
             rng: draws plans, and the random numbers of the trainings.
 
@@ -231,7 +231,7 @@ class CreditRegression:
         """
         if self.weights is None:
             raise RuntimeError("call fit() before adapt()")
-        seen, of_rows = policy_problem(problem.data), problem.val_weights / problem.val_weights.sum()
+        of_rows = problem.val_weights / problem.val_weights.sum()
         features = self._features(seen.observe(seen.every_row_and_option())).reshape(len(seen.x_train), len(seen.options), -1)
 
         def losses(plans: Sequence[Batch]) -> FloatArray:

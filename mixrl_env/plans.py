@@ -124,6 +124,12 @@ def apply_plan(problem: MixingProblem, plan: pd.DataFrame, rng: np.random.Genera
     return problem.augmented(Batch(rows, np.array(chosen, dtype=np.int64)), rng)
 
 
+def plan_table(problem: MixingProblem, plan: Batch) -> pd.DataFrame:
+    """Row, space and k of a plan."""
+    options = [problem.options[option] for option in plan.options]
+    return pd.DataFrame({"row": plan.rows, "space": [one.space for one in options], "k": [one.k for one in options]})
+
+
 def candidate_plans(
     problem: MixingProblem,
     probabilities: FloatArray,

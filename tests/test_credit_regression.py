@@ -160,14 +160,14 @@ def test_adapted_to_a_table() -> None:
     prior = CreditRegression(CreditRegressionConfig(num_features=50, ridge=1.0))
     prior.fit([Experience(rows, mixed, 0.1 * mixed.mean(axis=(1, 2)))])  # type: ignore[arg-type]
     prior.spread, prior.noise, before = 0.1, 0.05, prior.weights
-    adapted, again = (prior.adapt(problem, 41, np.random.default_rng(1)) for _ in range(2))
+    adapted, again = (prior.adapt(seen, problem, 41, np.random.default_rng(1)) for _ in range(2))
     np.testing.assert_array_equal(adapted.weights, again.weights)  # type: ignore[arg-type]
     assert prior.weights is before
     of_data, of_label = adapted.credit(rows)[:, :5], adapted.credit(rows)[:, 5:]  # type: ignore[arg-type]
     assert of_label.mean() < min(0, of_data.mean())
     assert (prior.credit(rows) > 0).mean() > 0.9  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="call fit"):
-        CreditRegression().adapt(problem, 8, np.random.default_rng(0))
+        CreditRegression().adapt(seen, problem, 8, np.random.default_rng(0))
 
 
 def test_saved_and_loaded(agent: CreditRegression, tmp_path: Path) -> None:

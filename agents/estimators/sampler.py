@@ -15,7 +15,7 @@ from mixrl.estimators.search import Report
 from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray
 from mixrl_env.many_tables import policy_problem
-from mixrl_env.plans import NO_MIXING
+from mixrl_env.plans import NO_MIXING, plan_table
 
 Strategy = Literal["search", "pretrained"]
 """How `MixRLSampler` finds a plan."""
@@ -131,11 +131,9 @@ class MixRLSampler(MixingEstimator):
         x, labels = self._read(X, y)
         problem = policy_problem(RegressionData(x, self._scale(labels), x[:1], self._scale(labels)[:1]))
         plan, self.expected_gain_ = CreditRegression.load().plan(problem)
-        chosen = [problem.options[option] for option in plan.options]
-        own = {"row": plan.rows, "space": [space for space, _ in chosen], "k": [k for _, k in chosen], "probability": np.nan}
-        self.plan_ = pd.DataFrame(own)
+        self.plan_ = plan_table(problem, plan).assign(probability=np.nan)
         self.report_ = pd.DataFrame(columns=["way", "rmse", "gain", "standard_error", "chosen"])
-        self.chosen_, self.trainings_ = ("pretrained" if chosen else NO_MIXING,), 0
+        self.chosen_, self.trainings_ = ("pretrained" if len(plan.rows) else NO_MIXING,), 0
         return with_mixed(x, labels, *problem.neighbors.pairs(plan.rows, plan.options))
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from experiments.methods.base import Augmented, Choice, Trial
-from experiments.methods.plan_search import plan_table
 from mixrl_env import MixingProblem
 from mixrl_env.datasets.known import KNOWN
 from mixrl_env.neighbors import NeighborOption
+from mixrl_env.plans import plan_table
 from mixrl_env.problem import Batch
 from mixrl_env.streams import stream
 

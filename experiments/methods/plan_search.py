@@ -17,7 +17,7 @@ from mixrl_env import MixingProblem, MixRLVectorEnv, ProblemConfig
 from mixrl_env.data import FloatArray
 from mixrl_env.features import FEATURES
 from mixrl_env.neighbors import NeighborOption
-from mixrl_env.plans import KS
+from mixrl_env.plans import KS, plan_table
 from mixrl_env.problem import Batch
 from mixrl_env.regressor import TrainingSet
 from mixrl_env.streams import stream
@@ -95,12 +95,6 @@ def plan_config(trial: Trial) -> ProblemConfig:
 def _every_row(problem: MixingProblem) -> Batch:
     """All training rows, for plans of all of them."""
     return Batch(np.arange(len(problem.x_train)), np.zeros(len(problem.x_train), dtype=np.int64))
-
-
-def plan_table(problem: MixingProblem, plan: Batch) -> pd.DataFrame:
-    """Row, space and k of a plan."""
-    options = [problem.options[option] for option in plan.options]
-    return pd.DataFrame({"row": plan.rows, "space": [one.space for one in options], "k": [one.k for one in options]})
 
 
 def _plans(problem: MixingProblem, policies: Mapping[str, FloatArray]) -> dict[str, Plan]:

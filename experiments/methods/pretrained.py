@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from experiments.methods.base import Augmented, Choice, Trial
-from experiments.methods.plan_search import plan_table
 from mixrl import CreditRegression
 from mixrl_env.many_tables import policy_problem
-from mixrl_env.plans import NO_MIXING
+from mixrl_env.plans import NO_MIXING, plan_table
 from mixrl_env.streams import stream
 
 

@@ -67,7 +67,7 @@ def _adapted(trainings: int, own: Instance) -> tuple[Batch, float]:
     """The policy that ships, after so many rewards on the table's validation rows."""
     config = ProblemConfig(options=own.problem.options, regressor=SMALL_REGRESSOR)
     rng = stream(0, "rewards on unseen tables")
-    return CreditRegression.load().adapt(MixingProblem(own.data, config), trainings, rng).plan(own.problem)
+    return CreditRegression.load().adapt(own.problem, MixingProblem(own.data, config), trainings, rng).plan(own.problem)
 
 
 def _plan_search(trainings: int, prior: bool, own: Instance) -> tuple[Batch, float]:
