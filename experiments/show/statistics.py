@@ -18,11 +18,16 @@ _QUARTER, _QUARTILE_RESAMPLES = 0.25, 4999
 
 
 class Difference(NamedTuple):
-    """Mean of paired differences over splits with a 95% interval, which is NaN for a single split."""
+    """Mean of paired differences over splits, or a ratio of means, with a 95% interval, which is NaN for a single split."""
 
     mean: float
     low: float
     high: float
+
+    @property
+    def score(self) -> str:
+        """`text` of a normalised score, which has no sign."""
+        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
     @property
     def text(self) -> str:
@@ -56,6 +61,19 @@ def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Di
         return Difference(mean, mean, mean)
     interval = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
     return Difference(mean, float(interval.low), float(interval.high))
+
+
+def ratio_of_means(gained: npt.ArrayLike, possible: npt.ArrayLike) -> Difference:
+    """The normalised score: mean gain over the mean gain that was possible, pair by pair, with a percentile bootstrap interval.
+
+    Args:
+        gained: one number a split or table.
+        possible: likewise, in the same order, of an oracle.
+    """
+    own, best = np.asarray(gained, dtype=np.float64), np.asarray(possible, dtype=np.float64)
+    picks = stream(0, "bootstrap of scores").integers(len(own), size=(2000, len(own)))
+    low, high = np.quantile(own[picks].mean(axis=1) / best[picks].mean(axis=1), (0.025, 0.975))
+    return Difference(float(own.mean() / best.mean()), float(low), float(high))
 
 
 def bootstrap_interval(values: Sequence[float], reference: Sequence[float]) -> tuple[float, float] | None:

@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from experiments.runner.store import Results
 from experiments.show.figures import BLUE, GREY, save_figure
-from experiments.show.statistics import BASELINE, mean_interval
+from experiments.show.statistics import BASELINE, mean_interval, ratio_of_means
 from experiments.show.tables import Titled
-from mixrl_env.streams import stream
 
 SINGLE, ORACLE = "Best single option", "Oracle by kind of row"
 _GAINS = ("gain", "gain_low", "gain_high", "test")
@@ -78,7 +77,7 @@ def _against(differences: dict[str, pd.Series]) -> pd.DataFrame:
 
 def _scores(logs: pd.DataFrame) -> pd.DataFrame:
     """Ratio of mean gains, with a bootstrap interval over draws."""
-    rng, table = stream(0, "bootstrap of scores"), []
+    table = []
     for dataset, own in logs.groupby("dataset", sort=False):
         line = {"Table": str(dataset), "Oracle": _percent(own[ORACLE])}
         start = own[SINGLE] if own[SINGLE].mean() < 0 else 0 * own[SINGLE]
@@ -86,11 +85,7 @@ def _scores(logs: pd.DataFrame) -> pd.DataFrame:
         if possible.mean() < _SMALLEST_GAIN:
             continue
         for name in [str(name) for name in own if name not in (SINGLE, ORACLE)]:
-            gained = start - own[name]
-            picks = rng.integers(len(own), size=(2000, len(own)))
-            ratios = gained.to_numpy()[picks].mean(axis=1) / possible.to_numpy()[picks].mean(axis=1)
-            low, high = np.quantile(ratios, [0.025, 0.975])
-            line[name] = f"{gained.mean() / possible.mean():.2f} [{low:.2f}, {high:.2f}]"
+            line[name] = ratio_of_means(start - own[name], possible).score
         table.append(line)
     return pd.DataFrame(table)
 
