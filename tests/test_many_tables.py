@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
+import pandas as pd
 import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
@@ -318,3 +319,27 @@ def test_fixed_rule() -> None:
 
 def test_instances_are_made_once() -> None:
     assert instance("training", 0, 40, TINY) is instance("training", 0, 40, TINY)
+
+
+def test_scores_are_shares_of_the_oracles_gain() -> None:
+    """Of mean gains, not the mean of shares; agents with two seeds are averaged table by table."""
+    ratios = {
+        "Oracle": [[-0.4, -0.1, -0.1]],
+        "Pretrained": [[-0.3, 0.1, -0.1]],
+        "REINFORCE": [[0.0, -0.2, 0.0], [0.0, 0.0, 0.2]],
+    }
+    common = {"part": "test", "seconds": 0.0, "seconds_here": 0.0, "mixed_share": 0.5, "expected": np.nan}
+    rows = [
+        common | {"agent": agent, "seed": seed, "table_seed": table, "log_ratio": value}
+        for agent, seeds in ratios.items()
+        for seed, values in enumerate(seeds)
+        for table, value in enumerate(values)
+    ]
+    table = ManyTables.tables(as_results(pd.DataFrame(rows)))[0][1].set_index("Agent")
+    scores = {agent: float(score.split()[0]) for agent, score in table["Score"].items()}
+    assert scores == {"Oracle": 1.0, "Pretrained": 0.5, "REINFORCE": 0.0}
+
+
+def test_only_agents_that_learn_have_several_seeds() -> None:
+    cells = ManyTables(agents=("Pretrained", "Oracle", "REINFORCE"), seeds=(3, 4)).cells()
+    assert [cell.name for cell in cells] == ["pretrained-seed3", "oracle-seed3", "reinforce-seed3", "reinforce-seed4"]

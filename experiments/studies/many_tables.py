@@ -77,7 +77,11 @@ def _plan_search(trainings: int, prior: bool, own: Instance, true_risk: bool = F
 
     Its rewards are losses on the table's validation rows, or with `true_risk` on its noise-free test rows.
     """
-    data = replace(own.data, x_val=own.data.x_test, y_val=own.data.y_test) if true_risk else own.data
+    data = own.data
+    if true_risk:
+        assert data.x_test is not None
+        assert data.y_test is not None
+        data = replace(data, x_val=data.x_test, y_val=data.y_test)
     settings = replace(
         PRESETS["plan_search"],
         trainings=trainings,
@@ -179,10 +183,10 @@ class ManyTables(Study):
     def tables(results: Results) -> list[Titled]:
         """Log ratios on unseen tables."""
         lines = []
-        means = results.rows.groupby(["agent", "part", "table_seed"], sort=False)["log_ratio"].mean()
+        means = results.rows.pivot_table("log_ratio", "table_seed", ["agent", "part"])
         for (agent, part), own in results.rows.groupby(["agent", "part"], sort=False):
-            of_table = means[agent, part]
-            score = {"Score": ratio_of_means(-of_table, -means[ORACLE, part]).score} if ORACLE in means else {}
+            of_table = means[(agent, part)]
+            score = {"Score": ratio_of_means(-of_table, -means[(ORACLE, part)]).score} if (ORACLE, part) in means else {}
             lines.append(
                 {
                     "Agent": agent,
