@@ -2,144 +2,104 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from mixrl.credit_regression import CreditRegression
 from mixrl.estimators.base import MixingEstimator
-from mixrl.estimators.columns import Categorical
-from mixrl.estimators.models import with_mixed
-from mixrl.estimators.search import Report
-from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray
-from mixrl_env.many_tables import policy_problem
-from mixrl_env.plans import NO_MIXING, plan_table
-
-Strategy = Literal["search", "pretrained"]
-"""How `MixRLSampler` finds a plan."""
 
 
 class MixRLSampler(MixingEstimator):
     """Adds mixed rows to a regression table, if they lower the error on held-out rows.
 
-    With `strategy="search"` `fit` deals the rows into folds (or takes validation rows), learns from rewards which rows to mix
-    with how many nearest neighbours (`mixrl.MaskRegression`, ours, in place of the paper's REINFORCE), and compares the learned
-    plans with simpler candidate plans and with no mixing. No mixing is chosen unless another plan has a lower error by more
-    than one standard error. With `strategy="pretrained"` it asks a policy that has learned on generated tables
-    (`mixrl.CreditRegression`), which takes a second or two and holds no row out. `fit_resample` applies the plan to all rows.
+    With `strategy="search"` candidate plans compete with no mixing: one by a policy that has learned on generated tables
+    (`mixrl.CreditRegression`), and simple ones, such as the 16 nearest by label for every row. In every fold a model is trained
+    with each of them and judged by the rows that the fold holds out. A plan is chosen if its gain exceeds its standard error.
+    With `strategy="pretrained"` the policy alone decides, in a second or two and for small networks; no row is held out.
+
+    The order of the rows changes no result.
 
     Args:
-        estimator: the regressor that the rows are for, such as a random forest; plans are judged by its errors. None: a small
-            neural network.
-        folds: number of folds; with given validation rows, number of trainings for each plan.
-        trainings: rewards to learn from, over all folds; below 16 nothing is learned, and only simple plans are compared.
-        time_budget: seconds, roughly: with little time, fit learns from fewer rewards and tries fewer plans in fewer folds.
-            No mixing and at least one plan are always compared in one fold. None has no limit, and gives the same result
-            for the same seed.
-        standardize_labels: True centres and scales the labels, target by target, for the networks and for the errors
-            that plans are compared by. False uses labels in their own units: networks learn slowly if the labels are far from
-            0 or have a spread far from 1, and the target with the largest spread dominates. An estimator is always fitted to
-            labels in their own units.
-        categorical: for DataFrame columns that are categorical or hold no numbers: "refuse" them, or "one_hot": a column of 0
-            and 1 for every value, with values between in mixed rows.
-        device: of the networks: "auto", "cpu", "cuda", ...
+        estimator: the regressor that the rows are for, such as a random forest; plans are judged by its errors. None: a mean of
+            small neural networks. If its random_state is None, it is seeded.
+        strategy: "search", "pretrained" or "none".
+        cv: number of folds, or a splitter of scikit-learn. Rows that are there several times, and rows of a group, stay on one
+            side of every fold of a number; a splitter gets them as groups. With validation rows: trainings of each plan.
+        time_budget: seconds that a search may take: with little time fewer plans are tried in fewer folds. It is held to within
+            a fit of the estimator; that on all rows, which `MixRLRegressor` adds, is not counted. None has no limit, and gives
+            the same result for the same seed.
+        categorical: for DataFrame columns that are categorical or hold no numbers: "refuse" them; "one_hot": a column of 0 and
+            1 for every value, with values between in mixed rows; or "within": rows are mixed only where all categories agree,
+            and the columns stay as they are.
+        round_integers: True rounds mixed values in columns, of the target too, whose values are all whole numbers.
+        max_mixed: most mixed rows: a whole number, or a float as a multiple of the number of rows; pairs are drawn by the seed.
+            None keeps all.
+        n_jobs: clones of the estimator that are fitted at the same time, as in scikit-learn. Networks take torch's threads.
         random_state: seed of everything random, and of the estimator if its own is None.
         verbose: True prints the progress; or a function called with the finished share and a few words.
 
     Attributes:
         plan_: rows that are mixed: columns row (position in X), space ("data": nearest by features, "label": by labels, "all":
-            every other row), k, probability (NaN unless the plan was learned); empty if no mixing is best.
-        report_: one row a plan (column way), with its RMSE on held-out rows, its gain in squared error over no mixing, the
-            gain's standard error, and whether it was chosen; in label units, several standardised targets in standard
-            deviations.
-        chosen_: names of the chosen plans, the best first; fit_resample applies the best.
-        trainings_: rewards spent.
+            every other row) and k; empty if no mixing is best.
+        parents_: the two rows behind each mixed row, in the order of the mixed rows: columns row, neighbor (positions in X)
+            and lambda, the share of the first.
+        report_: one row a candidate plan, with its RMSE on held-out rows, how much lower that is than without mixing, the
+            standard error of this gain, and whether it was chosen; in label units, several targets in standard deviations.
+            Empty unless strategy is "search".
+        gain_: (mean, low, high): how much choosing a plan in this way lowers the RMSE of rows that the choice has not seen,
+            with a 95% interval, in the units of report_; 0 where nothing is mixed, NaN unless strategy is "search".
+        held_out_: a dictionary of the rows that judged (row, positions in X or X_val) and their predictions without mixing and
+            by the chosen plan, by its name, each (m, e). Only after a search.
+        chosen_: name of the chosen plan.
         expected_gain_: with `strategy="pretrained"`, log(RMSE without mixing / RMSE with it) that the policy expects of a small
-            neural network; 0 where it leaves the table alone. report_ is then empty.
+            neural network; 0 where it leaves the table alone.
+        sample_weight_: weights of the returned rows, where weights were given; those of mixed rows lie between their parents'.
         n_features_in_, feature_names_in_: as in scikit-learn.
     """
 
-    def __init__(
-        self,
-        estimator: Any = None,
-        *,
-        strategy: Strategy = "search",
-        folds: int = 5,
-        trainings: int = 512,
-        time_budget: float | None = None,
-        standardize_labels: bool = True,
-        categorical: Categorical = "refuse",
-        device: str = "auto",
-        random_state: int | np.random.RandomState | None = None,
-        verbose: bool | Report = False,
-    ) -> None:
-        super().__init__(
-            estimator,
-            folds=folds,
-            trainings=trainings,
-            time_budget=time_budget,
-            standardize_labels=standardize_labels,
-            categorical=categorical,
-            device=device,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.strategy = strategy
-
-    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> Self:
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None, groups: Any = None
+    ) -> Self:
         """Choose what to mix.
 
         Args:
-            X: features, shape (n, d), n at least 4: an array, or a DataFrame whose columns hold numbers (see categorical).
+            X: features, shape (n, d), n at least 4: an array, a sparse matrix, or a DataFrame (see categorical). Values may be
+                missing where the estimator takes that.
             y: labels, shape (n,) or (n, e), in the order of X; an index is ignored.
+            sample_weight: of the rows, shape (n,): in the errors that plans are judged by, and for the models, if they take it;
+                networks see rows as often as their weights say.
             X_val: validation rows to judge plans on; None uses held-out rows of X.
             y_val: their labels.
+            groups: of the rows, shape (n,), such as the patient or the batch: a group stays on one side of every fold.
 
         Raises:
-            ValueError: for missing values and values that are not numbers, naming row and column; too few rows; labels that are
-                all equal; two columns of the same name.
+            ValueError: for missing values and values that are not numbers, naming row and column; too few rows or groups;
+                labels that are all equal; two columns of the same name.
         """
-        self._fit(X, y, X_val, y_val)
+        self.fit_resample(X, y, sample_weight, X_val=X_val, y_val=y_val, groups=groups)
         return self
 
-    def fit_resample(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None) -> tuple[Any, Any]:
-        """Choose what to mix, and mix it.
-
-        Args:
-            X: see `fit`.
-            y: see `fit`.
-            X_val: see `fit`; validation rows are not returned.
-            y_val: see `fit`.
+    def fit_resample(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None, groups: Any = None
+    ) -> tuple[Any, Any]:
+        """Choose what to mix, and mix it; arguments as those of `fit`.
 
         Returns:
-            The rows of X and y in their order, followed by the mixed rows, all floats. DataFrames and Series keep their
-            names, and get a new index from 0.
+            The rows of X and y in their order, followed by the mixed rows. DataFrames and Series keep their names and get a new
+            index from 0; their columns become floats, but for categories that are kept and integers that are rounded.
         """
-        x, labels = self._fit(X, y, X_val, y_val)
-        return (x if self._columns is None else self._columns.frame(x)), _like(y, labels)
-
-    def _fit(self, X: Any, y: Any, X_val: Any, y_val: Any) -> tuple[FloatArray, FloatArray]:
-        if self.strategy not in get_args(Strategy):
-            raise ValueError(f"strategy must be one of {', '.join(map(repr, get_args(Strategy)))}, got {self.strategy!r}")
-        if self.strategy == "search":
-            x, labels, self.plan_ = self._mix(*self._search(X, y, X_val, y_val))
-            return x, labels
-        if X_val is not None or y_val is not None:
-            raise ValueError("strategy='pretrained' looks at no validation rows: leave X_val and y_val out")
-        x, labels = self._read(X, y)
-        problem = policy_problem(RegressionData(x, self._scale(labels), x[:1], self._scale(labels)[:1]))
-        plan, self.expected_gain_ = CreditRegression.load().plan(problem)
-        self.plan_ = plan_table(problem, plan).assign(probability=np.nan)
-        self.report_ = pd.DataFrame(columns=["way", "rmse", "gain", "standard_error", "chosen"])
-        self.chosen_, self.trainings_ = ("pretrained" if len(plan.rows) else NO_MIXING,), 0
-        return with_mixed(x, labels, *problem.neighbors.pairs(plan.rows, plan.options))
+        rows = self._choose(X, y, X_val, y_val, groups, sample_weight)
+        x, labels, self.sample_weight_ = self._with_mixed(rows)
+        return self._as_given(x), _like(y, labels, self.round_integers)
 
 
-def _like(y: Any, labels: FloatArray) -> Any:
-    if isinstance(y, pd.DataFrame):
-        return pd.DataFrame(labels, columns=y.columns)
-    if isinstance(y, pd.Series):
-        return pd.Series(labels[:, 0], name=y.name)
+def _like(y: Any, labels: FloatArray, round_integers: bool) -> Any:
+    if isinstance(y, pd.DataFrame | pd.Series):
+        frame = pd.DataFrame(y)
+        made = pd.DataFrame(labels, columns=frame.columns)
+        if round_integers:
+            made = made.astype({name: dtype for name, dtype in frame.dtypes.items() if dtype.kind in "iu"})
+        return made if isinstance(y, pd.DataFrame) else pd.Series(made.iloc[:, 0], name=y.name)
     return labels[:, 0] if np.asarray(y).ndim == 1 else labels

@@ -1,133 +1,51 @@
-"""Find the plan, if any, that lowers the error on held-out rows.
+"""Find the plan, if any, that lowers the error on rows that were held out.
 
-A policy is learned from rewards in all folds. Its plans compete with simpler plans and with no mixing: a model is trained with
-each plan in every fold, and its errors on the rows that the fold holds out are compared.
+Candidate plans, one by the policy that has learned on generated tables and simple ones, compete with no mixing: in every fold a
+model is trained with each of them, and judged by rows that neither it, nor its early stop, nor the plan has seen.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mixrl.estimators.models import Fit, Fold, Pairs, Predict
-from mixrl.mask_regression import MaskRegression
-from mixrl_env import MixingProblem, MixRLVectorEnv, NeighborOption, ProblemConfig, RegressionData, RegressorConfig
-from mixrl_env.data import FloatArray
-from mixrl_env.plans import (
-    BOTH_ALIKE,
-    EVERY_PAIR,
-    KS,
-    NO_MIXING,
-    best_options,
-    candidate_plans,
-    choose,
-    sample_options,
-    standard_error,
-)
-from mixrl_env.problem import Batch
-from mixrl_env.streams import stream
+from mixrl.credit_regression import CreditRegression
+from mixrl.estimators.folds import Fold
+from mixrl.estimators.models import Models
+from mixrl.estimators.rows import Rows
+from mixrl_env import RegressionData
+from mixrl_env.data import FloatArray, IntArray
+from mixrl_env.many_tables import policy_problem
+from mixrl_env.plans import EVERY_PAIR, NO_MIXING, options_above, plan_table
 
-LEARNED, LEARNED_HALF = "learned", "learned, upper half"
 Report = Callable[[float, str], None]
 """Called with the finished share of the work, and a few words on the current step."""
-_AT_ONCE = 16
-_FEW_ROWS, _MANY_ROWS = 100, 5_000
-_STEP_BUDGET = 300
-_BLOCK = 4096  # rows whose probabilities are computed at once
-_SHARE_LEARNING = 0.5  # of the time budget
-_MOST_ROWS = 1000  # of training and of validation rows behind a reward
-_FIRST = (NO_MIXING, LEARNED, BOTH_ALIKE, LEARNED_HALF, EVERY_PAIR, "k = 4")  # the most promising plans
+POLICY = "policy"
+"""The plan of the policy that has learned on generated tables."""
+_SIMPLE = (("label", 16), ("data", 16), ("label", 4), ("data", 4), ("both", 16), ("both", 4))
+_QUARTER = 4  # a neighbourhood is at most a quarter of the rows
+_MOST_PAIRS = 100_000  # of "every pair"
+_MOST_OF_POLICY = 2000  # rows: its features take a time that grows with the square of them
+_SHARE_OF_FIRST = 0.2  # of the time budget, for the plans in the first fold
+_CERTAIN = 1.0  # standard errors that a gain must exceed
+_COVER = 1.96
+_BLOCKS, _FEWEST_BLOCKS = 5, 3
 
 
-def default_config(n_train: int, device: str = "auto") -> ProblemConfig:
-    """Options, network and training for a table. C is 1, because the learner of the policy does not depend on it.
+class Gain(NamedTuple):
+    """How much lower the RMSE is than without mixing, as a share of it, with a 95% interval."""
 
-    Args:
-        n_train: training rows.
-        device: where regressors are trained.
-    """
-    # A neighbourhood is at most a quarter of the rows; tables of many rows need few mixed rows for each.
-    most = min(max(1, n_train // 4), 16 if n_train <= _MANY_ROWS else 4)
-    regressor = RegressorConfig(
-        hidden_sizes=(64, 64) if n_train < _FEW_ROWS else (256, 128),
-        learning_rate=1e-3,
-        batch_size=32 if n_train <= _MANY_ROWS else 256,
-        max_steps=10_000,
-        device=device,
-    )
-    options = tuple(NeighborOption(space, k) for space in ("data", "label") for k in KS if k <= most)
-    return ProblemConfig(options=options, regressor=regressor, pretrained=True, step_budget=_STEP_BUDGET)
+    mean: float
+    low: float
+    high: float
 
 
-class Mixer:
-    """The candidate plans of a table, and the pairs of training rows that they mix.
-
-    Args:
-        data: the table.
-        config: its options are those of the policy.
-    """
-
-    def __init__(self, data: RegressionData, config: ProblemConfig) -> None:
-        self._problem = MixingProblem(data, replace(config, pretrained=False))
-
-    def plans(self, policy: MaskRegression | None, rng: np.random.Generator) -> dict[str, pd.DataFrame]:
-        """Candidate plans by name, with columns row, space, k, probability (NaN unless learned).
-
-        Args:
-            policy: the learned policy, or None.
-            rng: draws options.
-        """
-        problem, thresholds = self._problem, {}
-        p = np.full((len(problem.x_train), len(problem.options)), 0.5)
-        if policy is not None:
-            p = self.probabilities(policy)
-            thresholds = {LEARNED: 0.0, LEARNED_HALF: float(best_options(problem, p)["probability"].median())}
-        plans = candidate_plans(
-            problem, p, thresholds, lambda probabilities: [sample_options(problem, probabilities, rng)], every_pair=True
-        )
-        return {name: plan if name in thresholds else plan.assign(probability=np.nan) for name, [plan] in plans.items()}
-
-    def probabilities(self, policy: MaskRegression) -> FloatArray:
-        """Of every row and option, shape (n_train, |N|)."""
-        problem, blocks = self._problem, []
-        every, size = problem.every_row_and_option(), len(problem.options)
-        for first in range(0, len(every.rows), _BLOCK):
-            batch = Batch(every.rows[first : first + _BLOCK], every.options[first : first + _BLOCK])
-            blocks.append(policy.probabilities(problem.observe(batch)))
-        return np.concatenate(blocks).reshape(-1, size)
-
-    def pairs(self, plan: pd.DataFrame) -> Pairs:
-        """The pairs of training rows that a plan mixes; both (i, j) and (j, i) may occur."""
-        if (plan["space"] == "all").any():
-            i, j = np.triu_indices(len(self._problem.x_train), 1)
-            return i, j
-        option = np.zeros(len(plan), dtype=np.int64)
-        for index, (space, k) in enumerate(self._problem.options):
-            option[((plan["space"] == space) & (plan["k"] == k)).to_numpy()] = index
-        return self._problem.neighbors.pairs(plan["row"].to_numpy(dtype=np.int64), option)
-
-
-@dataclass(frozen=True)
-class Effort:
-    """Limits of a search.
-
-    Attributes:
-        trainings: rewards to learn the policy from, over all folds; below 16 none is learned.
-        time_budget: seconds, roughly: with little time, the search uses fewer rewards, plans and folds. None has no limit,
-            and the same seed then gives the same result on any machine.
-        most_pairs: every pair of rows is a candidate up to this number of pairs.
-        together: with a time budget, how many plans are tried before the first look at the clock, no mixing included.
-    """
-
-    trainings: int
-    time_budget: float | None
-    most_pairs: int
-    together: int
+NAN_GAIN = Gain(np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,147 +53,230 @@ class Found:
     """The result of a search.
 
     Attributes:
-        policy: the learned policy, or None.
-        table: one row a candidate plan: name (column way), rmse on held-out rows, mean gain in squared error over no mixing,
-            the gain's standard error, and whether the plan was chosen.
-        chosen: names of the chosen plans, the best first.
-        members: the fitted models of each chosen plan, one a fold; empty if they were not kept.
+        table: one row a candidate plan: plan, rmse on held-out rows in standard deviations of the label, the share of the RMSE
+            without mixing that it gains, the gain's standard error, and whether it was chosen.
+        gain: of choosing as was done, on rows that the choice has not seen; NaN if there are too few to tell.
+        chosen: name of the chosen plan.
+        held: indices of the rows that judged, in order, shape (m,).
+        predicted: labels of these without mixing and by the chosen plan, by name, each (m, e).
     """
 
-    policy: MaskRegression | None
     table: pd.DataFrame
-    chosen: list[str]
-    members: dict[str, list[Predict]]
+    gain: Gain
+    chosen: str
+    held: IntArray
+    predicted: dict[str, FloatArray]
 
 
-def search(
-    folds: Sequence[Fold], config: ProblemConfig, fit: Fit, effort: Effort, *, keep: bool, seed: int, report: Report
-) -> Found:
-    """Learn a policy, try the candidate plans, and choose.
+class Planner:
+    """The candidate plans of some rows of a table.
 
     Args:
-        folds: with labels in the same unit.
-        config: of the rewards.
-        fit: the model that rows are mixed for.
+        rows: of the table.
+        own: indices of the rows that are mixed with each other.
+    """
+
+    def __init__(self, rows: Rows, own: IntArray) -> None:
+        self._rows, self._own = rows, own
+        x, y = rows.filled[own], rows.scaled[own]
+        self._problem = policy_problem(RegressionData(x, y, x[:1], y[:1]))
+
+    def names(self) -> list[str]:
+        """Of the candidates, no mixing first and then the most promising first."""
+        count = len(self._own)
+        ks = [k for k in (16, 4) if _QUARTER * k <= count] or [1]
+        simple = [_name(space, k) for space, k in _SIMPLE if k in ks] or [
+            _name(space, 1) for space in ("label", "data", "both")
+        ]
+        every = [EVERY_PAIR] if count * (count - 1) // 2 <= _MOST_PAIRS else []
+        policy = [POLICY] if count <= _MOST_OF_POLICY else []
+        return [NO_MIXING, *simple[:1], *policy, *simple[1:], *every]
+
+    def plan(self, name: str) -> pd.DataFrame:
+        """The plan as a table with columns row (index in all rows), space, k; one row with the space "all" for every pair."""
+        problem = self._problem
+        if name == EVERY_PAIR:
+            return pd.DataFrame({"row": self._own, "space": "all", "k": len(self._own) - 1})
+        if name == NO_MIXING:
+            return pd.DataFrame({"row": self._own[:0], "space": [], "k": self._own[:0]})
+        if name == POLICY:
+            every = problem.every_row_and_option()
+            credit = CreditRegression.load().credit(problem.observe(every)).reshape(len(self._own), -1)
+            plan = plan_table(problem, options_above(problem, credit, 0.0))
+        else:
+            taken = {(space, k) for space, k in problem.options if name in (_name(space, k), _name("both", k))}
+            rows = np.arange(len(self._own))
+            plan = pd.DataFrame([(row, space, k) for row in rows for space, k in sorted(taken)], columns=["row", "space", "k"])
+        return plan.assign(row=self._own[plan["row"].to_numpy(dtype=np.int64)])
+
+    def promised(self) -> tuple[pd.DataFrame, float]:
+        """The plan of the policy where it promises enough, as from `plan`, and the log(RMSE without / RMSE with) it expects."""
+        plan, gain = CreditRegression.load().plan(self._problem)
+        table = plan_table(self._problem, plan)
+        return table.assign(row=self._own[plan.rows]), gain
+
+    def pairs(self, plan: pd.DataFrame) -> IntArray:
+        """The pairs that a plan mixes; see `Rows.pairs`."""
+        if (plan["space"] == "all").any():
+            i, j = np.triu_indices(len(self._own), 1)
+        else:
+            index_of = {tuple(option): index for index, option in enumerate(self._problem.options)}
+            options = np.array([index_of[one] for one in zip(plan["space"], plan["k"], strict=True)], dtype=np.int64)
+            place = np.searchsorted(self._own, plan["row"])  # rows are in order
+            i, j = self._problem.neighbors.pairs(place, options)
+        return self._rows.pairs(self._own[i], self._own[j])
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Limits of a search.
+
+    Attributes:
+        time_budget: seconds: with little time fewer plans are tried in fewer folds. None has no limit.
+        cap: makes the pairs that are used of those of a plan.
+    """
+
+    time_budget: float | None
+    cap: Callable[[IntArray, int], IntArray]
+
+
+def search(rows: Rows, val: Rows | None, folds: Sequence[Fold], models: Models, effort: Effort, report: Report) -> Found:
+    """Try the candidate plans, and choose.
+
+    Args:
+        rows: of the table.
+        val: validation rows, which then judge in all folds.
+        folds: as from `mixrl.estimators.folds.deal`.
+        models: fits what is judged.
         effort: limits.
-        keep: whether to keep the models of the chosen plans.
-        seed: of everything random.
         report: called with the progress.
 
     Raises:
         ValueError: if the predictions with every plan are not finite.
     """
-    end = np.inf if effort.time_budget is None else time.monotonic() + effort.time_budget
-    policy = _learn(folds, config, effort, seed, report)
-    mixers: list[Mixer] = []
-    plans: list[dict[str, pd.DataFrame]] = []
+    began = time.monotonic()
+    end = np.inf if effort.time_budget is None else began + effort.time_budget
+    judging = rows if val is None else val
+    predicted: dict[str, list[FloatArray]] = {}
+    done: list[IntArray] = []
 
-    def add_plans(number: int) -> None:
-        mixers.append(Mixer(folds[number].data, config))
-        plans.append(mixers[number].plans(policy, stream(seed, "plans in a fold", number)))
+    def fit(number: int, planner: Planner, names: Sequence[str]) -> None:
+        seen = folds[number].seen
+        plans = [effort.cap(planner.pairs(planner.plan(name)), len(seen)) for name in names]
+        for name, predict in zip(names, models.fit(rows, seen, plans, number), strict=True):
+            predicted.setdefault(name, []).append(predict(judging.x[done[-1]]))
 
-    add_plans(0)  # plans of the other folds are made when they are needed
-    ways = _in_order(list(plans[0]), len(folds[0].data.x_train), effort.most_pairs)
-    together = len(ways) if effort.time_budget is None else effort.together
-    errors: dict[str, list[FloatArray]] = {}
-    members: dict[str, list[Predict]] = {}
-    used, longest = len(folds), 0.0  # number of folds; seconds for one plan in all of them
-    for wave in [ways[:together], *([way] for way in ways[together:])]:
-        if errors and end - time.monotonic() < longest:
+    for number, fold in enumerate(folds):
+        if number and end - time.monotonic() < (time.monotonic() - began) / number:
             break
-        began = time.monotonic()
-        for number, fold in enumerate(folds[:used]):
-            fold_began = time.monotonic()
-            share = (len(set(errors) - set(wave)) + len(wave) * number / used) / len(ways)
-            report(0.5 + 0.5 * share, f"trying {', '.join(wave[:2])}{', ...' * (len(wave) > 2)} in fold {number + 1} of {used}")
-            if number == len(mixers):
-                add_plans(number)
-            pairs = [mixers[number].pairs(plans[number][way]) for way in wave]
-            fitted = fit(fold, pairs, [models_stream(seed, number) for _ in wave])
-            for way, predict in zip(wave, fitted, strict=True):
-                errors.setdefault(way, []).append(_errors(predict, fold))
-                if keep:
-                    members.setdefault(way, []).append(predict)
-            if NO_MIXING in wave and end - time.monotonic() < time.monotonic() - fold_began:
-                used = number + 1  # no time for another fold, and all plans are tried in the same folds
+        report(number / len(folds), f"trying plans in fold {number + 1} of {len(folds)}")
+        planner = Planner(rows, fold.seen)
+        done.append(fold.held if val is None else np.arange(len(val)))
+        if number:
+            fit(number, planner, list(predicted))
+            continue
+        for wave in [planner.names()] if effort.time_budget is None else [[name] for name in planner.names()]:
+            # A first fold that takes its share leaves time for others.
+            if time.monotonic() > (end if len(predicted) < 2 else began + _SHARE_OF_FIRST * (end - began)):
                 break
-        longest = max(longest, (time.monotonic() - began) / len(wave))
-    table = compare({way: _by_row(folds[:used], parts) for way, parts in errors.items()})
-    chosen = list(table.loc[table["chosen"]].sort_values("rmse", kind="stable")["way"])
-    report(1.0, f"chosen: {' + '.join(chosen)}")
-    return Found(policy, table, chosen, {way: members[way] for way in chosen} if keep else {})
+            fit(number, planner, wave)
+    held = np.concatenate(done)
+    own, place = np.unique(held, return_inverse=True)
+    count = np.bincount(place)[:, None]
+    means = {name: np.zeros((len(own), rows.y.shape[1])) for name in predicted}
+    for name, parts in predicted.items():
+        np.add.at(means[name], place, np.concatenate(parts))  # of folds that hold out the same row
+        means[name] /= count
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors = {
+            name: np.square(rows.labels.to_standard(mean) - rows.labels.to_standard(judging.y[own])).mean(axis=1)
+            for name, mean in means.items()
+        }
+    block = np.zeros(len(own), dtype=np.int64)
+    block[place] = np.repeat(np.arange(len(done)), [len(part) for part in done])
+    if val is not None or len(done) < _FEWEST_BLOCKS:
+        block = np.unique(judging.groups[own], return_inverse=True)[1].ravel() % _BLOCKS
+    weights = None if judging.weights is None else judging.weights[own]
+    table, chosen, gain = judge(errors, block, judging.groups[own], weights)
+    report(1.0, f"chosen: {chosen}")
+    return Found(table, gain, chosen, own, {name: means[name] for name in (NO_MIXING, chosen)})
 
 
-def compare(errors: dict[str, FloatArray]) -> pd.DataFrame:
-    """The table of `Found`, from the squared errors of each plan on the held-out rows, shape (n,), no mixing first.
+def judge(
+    errors: dict[str, FloatArray], blocks: IntArray, groups: IntArray, weights: FloatArray | None
+) -> tuple[pd.DataFrame, str, Gain]:
+    """Choose by squared errors on held-out rows, and say what choosing so gains.
 
-    The rule is "beats_no_mixing" of `mixrl_env.plans.choose`.
+    A plan is chosen if its gain exceeds its standard error, and the most of all beyond it. The gain of choosing is measured on
+    each block of rows by what the other blocks choose.
+
+    Args:
+        errors: squared errors of each plan on the held-out rows, shape (n,), no mixing first.
+        blocks: of the rows, shape (n,).
+        groups: rows of one group are no independent evidence, shape (n,).
+        weights: of the rows, shape (n,), or None.
+
+    Returns:
+        The table of `Found`, the chosen plan, and the gain.
 
     Raises:
         ValueError: if the errors of every plan are not finite.
     """
+    names, n = list(errors), len(blocks)
+    own = np.ones(n) if weights is None else weights
     squared = np.stack([np.where(np.isfinite(error), error, np.inf) for error in errors.values()])
     with np.errstate(over="ignore", invalid="ignore"):
-        rmse, gain = np.sqrt(squared.mean(axis=1)), squared[0] - squared
-        table = {"way": list(errors), "rmse": rmse, "gain": gain.mean(axis=1), "standard_error": standard_error(gain)}
+        rmse = np.sqrt(squared @ own / own.sum())
     if not np.isfinite(rmse).any():
         raise ValueError("the model's predictions are not finite with any plan, nor without mixing")
-    return pd.DataFrame(table).assign(chosen=np.isin(np.arange(len(squared)), choose(squared, "beats_no_mixing")))
+    nested = np.zeros(n)
+    for block in np.unique(blocks):
+        inside = blocks == block
+        nested[inside] = squared[_best(squared[:, ~inside], groups[~inside], own[~inside]), inside]
+    best = _best(squared, groups, own)
+    shares = [_gain(squared[0], error, groups, own) for error in squared]
+    table = pd.DataFrame(
+        {
+            "plan": names,
+            "rmse": rmse,
+            "gain": [share for share, _ in shares],
+            "standard_error": [error for _, error in shares],
+            "chosen": np.arange(len(names)) == best,
+        }
+    )
+    if best == 0:
+        return table, names[0], Gain(0.0, 0.0, 0.0)
+    mean, error = _gain(squared[0], nested, groups, own)
+    return table, names[best], Gain(mean, float(mean - _COVER * error), float(mean + _COVER * error))
 
 
-def models_stream(seed: int, number: int) -> np.random.Generator:
-    """The generator of initial weights and minibatches in a fold, the same for every plan."""
-    return stream(seed, "models in a fold", number)
+def _best(squared: FloatArray, groups: IntArray, weights: FloatArray) -> int:
+    """The plan whose gain exceeds its standard error by most, 0 if there is none; see `judge`."""
+    if not np.isfinite(squared[0]).all():
+        with np.errstate(over="ignore"):
+            return int(np.argmin(squared @ weights))
+    gains = [_gain(squared[0], error, groups, weights) for error in squared]
+    certain = [mean - _CERTAIN * error if np.isfinite(mean) else -np.inf for mean, error in gains]
+    certain[0] = _ROUNDING
+    return int(np.argmax(certain))
 
 
-class _TimeIsUp(Exception):  # noqa: N818  # not an error
-    pass
+_ROUNDING = 1e-9  # models of the same function differ by less
 
 
-def _learn(folds: Sequence[Fold], config: ProblemConfig, effort: Effort, seed: int, report: Report) -> MaskRegression | None:
-    """A policy from rewards in all folds, on a sample of the rows of large tables; None for too few trainings."""
-    end = np.inf if effort.time_budget is None else time.monotonic() + _SHARE_LEARNING * effort.time_budget
-    used = folds[: effort.trainings // _AT_ONCE]
-    if not used:
-        return None
-    policy = MaskRegression(seed=seed)
-    for number, fold in enumerate(used):
-        if number and end <= time.monotonic():
-            break
-        fold_end = time.monotonic()
-        fold_end += (end - fold_end) / (len(used) - number)
-
-        def callback(done: int, _: object, fold_end: float = fold_end) -> None:
-            report(0.5 * done / effort.trainings, f"{done} rewards seen")
-            if fold_end <= time.monotonic():
-                raise _TimeIsUp  # what was learned until now is kept
-
-        with suppress(_TimeIsUp):
-            policy.learn(_environments(fold, config), effort.trainings // len(used), callback)
-    return policy
+def _gain(without: FloatArray, errors: FloatArray, groups: IntArray, weights: FloatArray) -> tuple[float, float]:
+    """Share of the RMSE that is gained, and its standard error, by the delta method over groups; NaN where that is unknown."""
+    count = len(np.unique(groups))
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        before, after = weights @ without, weights @ errors
+        ratio = (after / before) ** 0.5 if before > 0 else np.nan
+        if count < 2 or not np.isfinite(ratio):
+            return (float(1 - ratio) if np.isfinite(ratio) else -np.inf), np.inf
+        _, place = np.unique(groups, return_inverse=True)
+        wrong = np.bincount(place.ravel(), weights * (errors / after - without / before)) if after > 0 else np.zeros(count)
+        spread = float(0.5 * ratio * np.sqrt(np.square(wrong).sum() * count / (count - 1)))
+    return float(1 - ratio), float(spread)
 
 
-def _environments(fold: Fold, config: ProblemConfig) -> MixRLVectorEnv:
-    data = fold.data.first_rows(min(_MOST_ROWS, len(fold.data.x_train)), min(_MOST_ROWS, len(fold.data.x_val)))
-    return MixRLVectorEnv(_AT_ONCE, data=data, **vars(config))
-
-
-def _in_order(ways: Sequence[str], n_train: int, most_pairs: int) -> list[str]:
-    """The plans to try, the most promising first; for tables of many rows only the most promising."""
-    others = [way for way in ways if way not in _FIRST] if n_train <= _MANY_ROWS else []
-    left_out = () if n_train * (n_train - 1) // 2 <= most_pairs else (EVERY_PAIR,)
-    return [way for way in (*_FIRST, *others) if way in ways and way not in left_out]
-
-
-def _errors(predict: Predict, fold: Fold) -> FloatArray:
-    """Squared error on every held-out row, mean over targets, shape (n_val,)."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        errors: FloatArray = np.square(predict(fold.data.x_val) - fold.data.y_val).mean(axis=1)
-    return errors
-
-
-def _by_row(folds: Sequence[Fold], parts: Sequence[FloatArray]) -> FloatArray:
-    """Squared errors in the order of the held-out rows; the mean of several folds that hold out the same row."""
-    _, row = np.unique(np.concatenate([fold.held for fold in folds]), return_inverse=True)
-    mean: FloatArray = np.bincount(row, weights=np.concatenate(parts)) / np.bincount(row)
-    return mean
+def _name(space: str, k: int) -> str:
+    return f"{space}, k = {k}"

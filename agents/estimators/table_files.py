@@ -3,72 +3,78 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Hashable
 from io import BytesIO, StringIO
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_float_dtype
+from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
 
-from mixrl.estimators.columns import Columns
 from mixrl_env.datasets.reading import Table
 
 _DIGITS = 13  # of mixed values, without errors of rounding
 
 
-def numeric_columns(frame: pd.DataFrame, name: Hashable) -> list[str]:
-    """Names of the numeric columns made of a column: the column itself, or one for every value if it holds no numbers."""
-    return list(Columns(frame[[name]], "one_hot").names)
-
-
-def as_csv(table: Table, numbers: pd.DataFrame) -> bytes:
-    """A CSV file with the table's own cells unchanged.
-
-    Truth values become 1 and 0 if there are mixed rows; categories become one column of 0 and 1 for every value.
+def as_csv(table: Table, everything: pd.DataFrame, decimal: str = ".") -> bytes:
+    """A CSV file in which the table's own rows are as they stand in its file, byte by byte where no column is new.
 
     Args:
         table: the table as read.
-        numbers: its rows followed by the mixed rows, with the columns of `numeric_columns`.
+        everything: its rows followed by the mixed rows. Columns of the same name keep their cells in its own rows, but for
+            truth values, which become 1 and 0 if there are mixed rows.
+        decimal: sign between whole number and fraction.
     """
-    frame, columns = table.frame, {}
-    count = len(frame)
-    for name, cells in zip(frame, zip(*table.cells(), strict=True), strict=True):
-        for numeric in numeric_columns(frame, name):
-            own, mixed = numbers[numeric][:count], _rounded(numbers[numeric])[count:]
-            as_it_was = numeric == name and not (is_bool_dtype(frame[name]) and len(mixed))
-            columns[numeric] = [*(cells if as_it_was else map(_text, own)), *map(_text, mixed)]
+    own, mixed = _texts(everything[: len(table.frame)], decimal), _texts(everything[len(table.frame) :], decimal)
     written = StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
-    return written.getvalue().encode()
+    writer = csv.writer(written, delimiter=table.delimiter, lineterminator="\r\n" if "\r\n" in (table.text or "") else "\n")
+    as_it_was = table.text is not None and list(everything) == list(table.frame)
+    flags = [name for name in everything if name in table.frame and is_bool_dtype(table.frame[name]) and len(mixed)]
+    if as_it_was and not flags:
+        text = table.text or ""
+        written.write(text if text.endswith("\n") else f"{text}\n")
+    else:
+        cells = dict(zip(table.frame, zip(*table.cells(), strict=True), strict=True))
+        columns = [own[name] if name in flags else cells.get(name, own[name]) for name in everything]
+        writer.writerow(everything)
+        writer.writerows(zip(*columns, strict=True))
+    writer.writerows(mixed.itertuples(index=False))
+    return written.getvalue().encode(table.encoding)
 
 
-def as_parquet(table: Table, numbers: pd.DataFrame) -> bytes:
-    """A Parquet file; columns of floats keep their type, others become floats if there are mixed rows.
+def as_parquet(table: Table, everything: pd.DataFrame) -> bytes:
+    """A Parquet file; columns of floats and of categories keep their type, others become floats if there are mixed rows.
 
     Args:
         table: the table as read.
-        numbers: as for `as_csv`.
+        everything: as for `as_csv`.
     """
-    frame, columns = table.frame, {}
-    count = len(frame)
-    for name in frame:
-        for numeric in numeric_columns(frame, name):
-            own, mixed = numbers[numeric][:count], _rounded(numbers[numeric])[count:]
-            if numeric == name and (is_float_dtype(frame[name]) or not len(mixed)):
-                own, mixed = frame[name], mixed.astype(frame[name].dtype)
-            columns[numeric] = pd.concat([own, mixed], ignore_index=True)
+    count, columns = len(table.frame), {}
+    for name in everything:
+        mixed = everything[name][count:]
+        if name not in table.frame:
+            columns[name] = everything[name]
+        elif is_float_dtype(table.frame[name]) or not len(mixed) or not is_numeric_dtype(mixed):
+            columns[name] = pd.concat([table.frame[name], _rounded(mixed).astype(table.frame[name].dtype)], ignore_index=True)
+        else:
+            columns[name] = pd.concat([everything[name][:count].astype(float), _rounded(mixed)], ignore_index=True)
     written = BytesIO()
     pd.DataFrame(columns).to_parquet(written, index=False)
     return written.getvalue()
 
 
+def _texts(frame: pd.DataFrame, decimal: str) -> pd.DataFrame:
+    """Numbers with all their digits, and no more; nothing where a value is missing."""
+
+    def text(value: object) -> str:
+        if pd.isna(value):  # type: ignore[call-overload]
+            return ""
+        return f"{value:.15g}".replace(".", decimal) if isinstance(value, float | int | np.number) else str(value)
+
+    return pd.DataFrame({name: [text(value) for value in _rounded(frame[name])] for name in frame}, dtype=object)
+
+
 def _rounded(values: pd.Series) -> pd.Series:
+    if not is_float_dtype(values):
+        return values
     largest = values.abs().max()
     decimals = _DIGITS - 1 - int(np.floor(np.log10(largest))) if largest > 0 else 0
     return values.round(min(decimals, 300)) + 0.0  # no -0
-
-
-def _text(value: float) -> str:
-    return f"{value:.15g}"

@@ -82,13 +82,14 @@ def read_table(
     return _from_checked(table.frame, targets, split, sizes, split_seed, name, table.source, table.place)
 
 
-def as_numbers(frame: pd.DataFrame, source: str | Path, place: Place) -> pd.DataFrame:
+def as_numbers(frame: pd.DataFrame, source: str | Path, place: Place, *, missing: bool = False) -> pd.DataFrame:
     """The same table as float64.
 
     Args:
         frame: any columns.
         source: what messages call the table.
         place: says in words where a row is, from the frame's index.
+        missing: True lets values be missing, which become NaN.
 
     Raises:
         ValueError: naming place and column of the first value that is no finite number or beyond `mixrl_env.data.LARGEST`, or
@@ -98,11 +99,11 @@ def as_numbers(frame: pd.DataFrame, source: str | Path, place: Place) -> pd.Data
     values = np.empty(frame.shape)
     for number, column in enumerate(columns):
         values[:, number] = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    missing = frame.isna().to_numpy()
-    for bad in (~(np.abs(values) <= LARGEST) & ~missing, missing):
+    none = frame.isna().to_numpy()
+    for bad in (~(np.abs(values) <= LARGEST) & ~none, none & (not missing)):
         if bad.any():
             row, number = np.argwhere(bad)[0]
-            what, advice = _what_is_wrong(frame.iat[row, number], values[row, number], missing[row, number])
+            what, advice = _what_is_wrong(frame.iat[row, number], values[row, number], none[row, number])
             raise ValueError(
                 f"{source} has {what} in {place(frame.index[row])}, column '{frame.columns[number]}' "
                 f"(the first of {bad.sum()} in {len(frame)} rows): {advice}"
