@@ -38,7 +38,7 @@ class MixRLRegressor(RegressorMixin, MixingEstimator):
         rows = self._choose(X, y, X_val, y_val, groups, sample_weight)
         self._flat = np.asarray(y).ndim == 1
         models = Networks(self._seed, _PARTS, _REPEATS) if self.estimator is None else self._clones()
-        (self._model,) = models.fit(rows, np.argsort(rows.order), [self._pairs], -1)
+        (self._model,) = models.fit(rows, np.arange(len(rows)), [rows.pairs(*self._pairs.T)], -1)
         self.estimator_ = self._model.fitted if isinstance(self._model, Fitted) else None
         return self
 

@@ -72,8 +72,7 @@ class Rows:
         """
         duplicates = np.unique(np.column_stack([x, y]), axis=0, return_inverse=True)[1].ravel()
         joined = duplicates if groups is None else _joined(duplicates, groups)
-        extra = [np.zeros(len(x)) if weights is None else weights, kinds, *([] if groups is None else [groups])]
-        order = np.lexsort([*extra, *y.T, *x.T])
+        order = np.lexsort([np.zeros(len(x)) if weights is None else weights, kinds, *y.T, *x.T])
         scaler = StandardScaler().fit(y[order])  # in order: sums round otherwise
         own = None if weights is None else weights[order]
         # Groups are numbered by their first row, since numbers as given may depend on the given order.
