@@ -176,8 +176,8 @@ def search(rows: Rows, val: Rows | None, folds: Sequence[Fold], models: Models, 
             fit(number, planner, list(predicted))
             continue
         for wave in [planner.names()] if effort.time_budget is None else [[name] for name in planner.names()]:
-            # A first fold that takes its share leaves time for others.
-            if time.monotonic() > (end if len(predicted) < 2 else began + _SHARE_OF_FIRST * (end - began)):
+            # At least one plan is compared with no mixing, and a first fold that takes its share leaves time for others.
+            if len(predicted) > 1 and time.monotonic() > began + _SHARE_OF_FIRST * (end - began):
                 break
             fit(number, planner, wave)
     held = np.concatenate(done)
@@ -222,9 +222,11 @@ def judge(
     Raises:
         ValueError: if the errors of every plan are not finite.
     """
+    own = np.ones(len(blocks)) if weights is None else weights
+    judging = own > 0  # an error that is not finite counts for nothing where the weight is 0
+    blocks, groups, own = blocks[judging], groups[judging], own[judging]
     names, n = list(errors), len(blocks)
-    own = np.ones(n) if weights is None else weights
-    squared = np.stack([np.where(np.isfinite(error), error, np.inf) for error in errors.values()])
+    squared = np.stack([np.where(np.isfinite(error), error, np.inf)[judging] for error in errors.values()])
     with np.errstate(over="ignore", invalid="ignore"):
         rmse = np.sqrt(squared @ own / own.sum())
     if not np.isfinite(rmse).any():
