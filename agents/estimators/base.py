@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Real
 from typing import Any, Literal, get_args
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import check_cv
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.validation import check_consistent_length, validate_data
 
@@ -94,7 +96,7 @@ class MixingEstimator(BaseEstimator):
             folds = deal(tried, self.cv, self._seed)
         else:
             every = np.arange(len(tried))
-            folds = [Fold(every, every[:0])] * (self.cv if isinstance(self.cv, int) else self.cv.get_n_splits())
+            folds = [Fold(every, every[:0])] * check_cv(self.cv).get_n_splits(tried.x, groups=tried.groups)
         models = Networks(self._seed, _PARTS) if self.estimator is None else self._clones()
         found = search(tried, val, folds, models, Effort(self.time_budget, self._capped), report)
         # The errors of several targets are averaged in standard deviations.
@@ -197,8 +199,9 @@ class MixingEstimator(BaseEstimator):
         if self.strategy not in get_args(Strategy):
             raise ValueError(f"strategy must be one of {', '.join(map(repr, get_args(Strategy)))}, got {self.strategy!r}")
         whole = isinstance(self.cv, int | np.integer) and not isinstance(self.cv, bool)
-        if not (whole and self.cv >= 2) and not (hasattr(self.cv, "split") and not isinstance(self.cv, str)):
-            raise ValueError(f"cv must be a whole number of at least 2 or a splitter of scikit-learn, got {self.cv!r}")
+        splits = (hasattr(self.cv, "split") or isinstance(self.cv, Iterable)) and not isinstance(self.cv, str)
+        if not (whole and self.cv >= 2) and not splits:
+            raise ValueError(f"cv must be a whole number of at least 2, a splitter or splits, got {self.cv!r}")
         for name in ("time_budget", "max_mixed"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, Real) or isinstance(value, bool) or not 0 < float(value) < np.inf):
@@ -234,7 +237,7 @@ def _weights(given: Any, count: int) -> FloatArray | None:
     if weights.shape != (count,):
         raise ValueError(f"sample_weight must have shape ({count},), got {weights.shape}")
     if not (np.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any()):
-        raise ValueError("sample_weight must hold finite numbers that are not negative, some of them above 0")
+        raise ValueError("sample_weight must hold finite numbers that are not negative, and not only zeros")
     return weights
 
 

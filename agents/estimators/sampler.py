@@ -25,8 +25,9 @@ class MixRLSampler(MixingEstimator):
         estimator: the regressor that the rows are for, such as a random forest; plans are judged by its errors. None: a mean of
             small neural networks. If its random_state is None, it is seeded.
         strategy: "search", "pretrained" or "none".
-        cv: number of folds, or a splitter of scikit-learn. Rows that are there several times, and rows of a group, stay on one
-            side of every fold of a number; a splitter gets them as groups. With validation rows: trainings of each plan.
+        cv: number of folds, a splitter of scikit-learn, or its splits. Rows that are there several times, and rows of a group,
+            stay on one side of every fold of a number; a splitter gets them as groups. With validation rows: trainings of each
+            plan.
         time_budget: seconds that a search may take: with little time fewer plans are tried in fewer folds. It is held to within
             a fit of the estimator; that on all rows, which `MixRLRegressor` adds, is not counted. None has no limit, and gives
             the same result for the same seed.
@@ -92,7 +93,15 @@ class MixRLSampler(MixingEstimator):
         """
         rows = self._choose(X, y, X_val, y_val, groups, sample_weight)
         x, labels, self.sample_weight_ = self._with_mixed(rows)
-        return self._as_given(x), _like(y, labels, self.round_integers)
+        made = self._as_given(x)
+        if self.round_integers and isinstance(X, pd.DataFrame):
+            made = _with_integers(made, X)
+        return made, _like(y, labels, self.round_integers)
+
+
+def _with_integers(made: pd.DataFrame, given: pd.DataFrame) -> pd.DataFrame:
+    """Columns of integers, such as they were given."""
+    return made.astype({name: dtype for name, dtype in given.dtypes.items() if dtype.kind in "iu" and name in made})
 
 
 def _like(y: Any, labels: FloatArray, round_integers: bool) -> Any:
@@ -100,6 +109,6 @@ def _like(y: Any, labels: FloatArray, round_integers: bool) -> Any:
         frame = pd.DataFrame(y)
         made = pd.DataFrame(labels, columns=frame.columns)
         if round_integers:
-            made = made.astype({name: dtype for name, dtype in frame.dtypes.items() if dtype.kind in "iu"})
+            made = _with_integers(made, frame)
         return made if isinstance(y, pd.DataFrame) else pd.Series(made.iloc[:, 0], name=y.name)
     return labels[:, 0] if np.asarray(y).ndim == 1 else labels
