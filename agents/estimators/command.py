@@ -94,6 +94,8 @@ def augment(
         raise ValueError(f"--sep and --decimal must be different single characters (tab for tabs), got {sep!r} and {decimal!r}")
     table = read_file(path, sep, decimal, encoding)
     columns = [str(name) for name in table.frame]
+    if mark and IS_MIXED in columns:
+        raise ValueError(f"{table.source} has a column {IS_MIXED!r} already: rename it, or leave out --mark")
     check_columns(columns, targets or columns[:1], None, table.source)
     for name in (*drop, *([group] if group else [])):
         if name not in table.frame or name in targets:
@@ -205,8 +207,8 @@ def _check_category(values: pd.Series, table: Table, categories: str) -> None:
     if categories == "refuse":
         raise ValueError(
             f"{table.source} has no numbers in column '{values.name}' ({said}): leave it out with --drop {values.name}, mix "
-            "only rows that agree in it with --categories within, or give --categories one_hot for a column of 0 and 1 for each "
-            f"of its {different} values"
+            "only rows that agree in it with --categories within, or give --categories one_hot for a column of 0 and 1 for "
+            f"each of its {different} values"
         )
 
 

@@ -59,7 +59,8 @@ class Table:
             return replace(self, frame=frame)
         written = StringIO()
         blank = dict(self._lines(self.text))
-        writer = csv.writer(written, delimiter=self.delimiter, lineterminator="\n")
+        ending = "\r\n" if "\r\n" in self.text else "\n"
+        writer = csv.writer(written, delimiter=self.delimiter, lineterminator=ending)
         for number in range(1, max(blank) + 1):  # lines keep their numbers
             writer.writerow([blank[number][column] for column in kept] if number in blank else [])
         return replace(self, frame=frame, text=written.getvalue())
