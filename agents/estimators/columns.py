@@ -147,7 +147,7 @@ def check_no_dates(column: pd.Series, source: str, how: str = "") -> None:
         how: to drop the column.
     """
     given = column.dropna()
-    texts = column.dtype == object and len(given) > 0 and given.astype(str).str.match(_DATE).mean() > _MOST
+    texts = column.dtype.kind == "O" and len(given) > 0 and given.astype(str).str.match(_DATE).mean() > _MOST
     if texts or column.dtype.kind in "mM":
         made = (
             f"pd.to_timedelta(frame[{column.name!r}])"
