@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeRegressor
 
 from mixrl import (
     CrossEntropy,
@@ -203,13 +202,13 @@ class Words(LinearRegression):
         return np.full(len(X), "much")
 
 
-def fit(x: Any = X, y: Any = Y, estimator: Any = None, **settings: Any) -> MixRLSampler:
-    judge = DecisionTreeRegressor(random_state=0) if estimator is None else estimator
-    return MixRLSampler(judge, **{"folds": 2, "trainings": 0, "random_state": 0} | settings).fit(x, y)
+def fit(x: Any = X, y: Any = Y, estimator: Any = None, rows: Any = None, **settings: Any) -> MixRLSampler:
+    judge = LinearRegression() if estimator is None else estimator
+    return MixRLSampler(judge, **{"cv": 2, "random_state": 0} | settings).fit(x, y, **(rows or {}))
 
 
 def predict(x: Any) -> None:
-    MixRLRegressor(LinearRegression(), folds=2, trainings=0, random_state=0).fit(X, Y).predict(x)
+    MixRLRegressor(LinearRegression(), cv=2, random_state=0).fit(X, Y).predict(x)
 
 
 FRAME = pd.DataFrame(X, columns=["a", "b", "c"])
@@ -225,17 +224,33 @@ ESTIMATORS = [
     ("a column that overflows", lambda: fit(FRAME.assign(b=1e200)), ("X has 1e+200", "column 'b'", "another unit")),
     ("dates", lambda: fit(np.full((12, 3), "2020-01-01", dtype="datetime64[D]")), ("X holds dates",)),
     ("a text among numbers", lambda: fit(FRAME.assign(b=["1"] * 11 + ["oak"])), ("'oak'", "row 11", "column 'b'")),
-    ("categories", lambda: fit(FRAME.assign(b=["oak", "elm"] * 6)), ("'b' ('elm', 'oak')", "categorical='one_hot'")),
+    (
+        "categories",
+        lambda: fit(FRAME.assign(b=["oak", "elm"] * 6)),
+        ("'b' ('elm', 'oak')", "categorical='within'", "'one_hot'"),
+    ),
     ("a name twice", lambda: fit(FRAME.set_axis(["a", "a", "c"], axis=1)), ("2 columns called 'a'",)),
-    ("one fold", lambda: fit(folds=1), ("folds", "at least 2, got 1")),
-    ("half a training", lambda: fit(trainings=0.5), ("trainings must be a whole number", "0.5")),
+    ("one fold", lambda: fit(cv=1), ("cv must be a whole number of at least 2", "got 1")),
+    ("folds in words", lambda: fit(cv="five"), ("cv must be", "'five'")),
+    ("no time", lambda: fit(time_budget=0), ("time_budget must be None or a number above 0, got 0",)),
+    ("no mixed rows", lambda: fit(max_mixed=-1), ("max_mixed must be None or a number above 0, got -1",)),
+    ("unknown categorical", lambda: fit(categorical="drop"), ("'refuse', 'one_hot', 'within'", "'drop'")),
+    ("rounding in words", lambda: fit(round_integers="yes"), ("round_integers must be True or False", "'yes'")),
+    ("weights too few", lambda: fit(rows={"sample_weight": Y[:9]}), ("sample_weight must have shape (12,)", "(9,)")),
+    ("negative weights", lambda: fit(rows={"sample_weight": -abs(Y)}), ("sample_weight", "not negative")),
+    ("groups too few", lambda: fit(rows={"groups": Y[:9]}), ("inconsistent numbers of samples: [12, 9]",)),
+    ("two groups", lambda: fit(rows={"groups": [0, 1] * 6}), ("found 2 different rows or groups", "minimum of 3")),
+    ("a split that leaves a row", lambda: fit(cv=[([0], [1, 2])]), ("cv trains on 1 rows", "too few")),
     ("verbose in words", lambda: fit(verbose="yes"), ("verbose", "'yes'")),
-    ("no device", lambda: fit(device=None), ("unknown device None",)),
     ("a scaler for a model", lambda: fit(estimator=StandardScaler()), ("estimator must be a regressor", "StandardScaler()")),
-    ("a model that predicts too much", lambda: fit(estimator=Longer()), ("estimator must predict", "Longer()", "(13,)")),
+    (
+        "a model that predicts too much",
+        lambda: fit(estimator=Longer()),
+        ("estimator must predict", "Longer()", "of shape (7,)"),
+    ),
     ("a model that predicts words", lambda: fit(estimator=Words()), ("estimator must predict numbers", "Words()")),
     ("a model by name", lambda: fit(estimator="forest"), ("Cannot clone object", "forest")),
-    ("an unknown strategy", lambda: fit(strategy="best"), ("strategy must be one of 'search', 'pretrained'", "'best'")),
+    ("an unknown strategy", lambda: fit(strategy="best"), ("'search', 'pretrained', 'none'", "'best'")),
     ("rows that are not looked at", lambda: MixRLSampler(strategy="pretrained").fit(X, Y, X_val=X, y_val=Y), ("leave X_val",)),
     ("half of the validation rows", lambda: MixRLSampler().fit(X, Y, X_val=X), ("X_val and y_val belong together",)),
     ("prediction from another width", lambda: predict(X[:, :2]), ("X has 2 features", "expecting 3")),

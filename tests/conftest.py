@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -38,13 +37,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """`mixrl augment`, which returns what it prints. Plans are judged by a tree, which gains much by mixing on a plane."""
-    from sklearn.tree import DecisionTreeRegressor
-
     from mixrl.estimators.command import main
     from tests.test_command import judge_by
+    from tests.test_estimator_input import ENCODED
 
     del folder
-    judge_by(monkeypatch, DecisionTreeRegressor(random_state=0))
+    judge_by(monkeypatch, ENCODED)
 
     def command(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["mixrl", "augment", *arguments])
@@ -57,15 +55,9 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 @pytest.fixture
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimators' networks of the same kind, but quick to train."""
-    from experiments.studies import estimators
-    from mixrl.estimators import base
-    from mixrl.estimators.search import default_config
+    from mixrl.estimators import models
     from mixrl_env import features
 
-    def small(n_train: int, device: str = "auto") -> Any:
-        config = default_config(n_train, device)
-        return replace(config, regressor=replace(config.regressor, hidden_sizes=(16,), learning_rate=0.01, max_steps=400))
-
-    for module in (base, estimators):
-        monkeypatch.setattr(module, "default_config", small)
-    monkeypatch.setattr(features, "CROSS_FITTED", replace(features.CROSS_FITTED, hidden_sizes=(8,), max_steps=50))
+    small = {"hidden_sizes": (8,), "max_steps": 50}
+    monkeypatch.setattr(models, "NETWORK", replace(models.NETWORK, learning_rate=0.05, **small))
+    monkeypatch.setattr(features, "CROSS_FITTED", replace(features.CROSS_FITTED, **small))

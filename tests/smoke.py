@@ -41,9 +41,9 @@ assert np.isfinite(reward)
 envs = gym.make_vec("MixRL-NO2-v0", 1, "vector_entry_point", step_budget=20)
 assert Reinforce(seed=0).learn(envs, 2).trainings == 2
 x = np.random.default_rng(0).normal(size=(20, 2))
-rows, labels = MixRLSampler(folds=2, trainings=0, time_budget=0.1, random_state=0).fit_resample(x, x[:, 0])
+rows, labels = MixRLSampler(cv=2, time_budget=0.1, random_state=0).fit_resample(x, x[:, 0])
 assert len(rows) == len(labels) >= 20
-assert MixRLRegressor(folds=2, trainings=0, time_budget=0.1, random_state=0).fit(x, x[:, 0]).predict(x).shape == (20,)
+assert MixRLRegressor(cv=2, time_budget=0.1, random_state=0).fit(x, x[:, 0]).predict(x).shape == (20,)
 command = Path(sysconfig.get_path("scripts")) / "mixrl"
 done = subprocess.run([command, "augment", "--help"], capture_output=True, text=True, check=True)
 assert "--target" in done.stdout

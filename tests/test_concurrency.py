@@ -91,7 +91,7 @@ def fitted_predictions(estimator: Any) -> np.ndarray:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(60, 3))
     y = np.sin(x[:, 0]) + 0.1 * rng.normal(size=60)
-    predictions: np.ndarray = MixRLRegressor(estimator, folds=2, trainings=8, device="cpu", random_state=0).fit(x, y).predict(x)
+    predictions: np.ndarray = MixRLRegressor(estimator, cv=2, random_state=0).fit(x, y).predict(x)
     return predictions
 
 

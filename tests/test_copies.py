@@ -119,7 +119,7 @@ def table() -> tuple[pd.DataFrame, pd.Series]:
 @pytest.mark.parametrize("kind", [MixRLRegressor, MixRLSampler])
 def test_estimators_are_copied_fitted_or_not(kind: Any, estimator: Any) -> None:
     x, y = table()
-    unfitted = kind(estimator, folds=2, trainings=8, categorical="one_hot", device="cpu", random_state=0)
+    unfitted = kind(estimator, cv=2, categorical="one_hot", random_state=0)
     again = pickled(copy.deepcopy(unfitted)).fit(x, y)
     fitted = unfitted.fit(x, y)
     for model in (copy.deepcopy(fitted), pickled(fitted), again):

@@ -7,24 +7,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csc_matrix, csr_array
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeRegressor
 
 from mixrl import MixRLRegressor, MixRLSampler
-from mixrl.estimators.search import default_config
+from mixrl_env.plans import NO_MIXING
 
+pytestmark = pytest.mark.usefixtures("small_networks")
 ROWS = 40
 X = np.random.default_rng(0).normal(size=(ROWS, 3))
 Y = X @ [1, 2, 3]
 FRAME = pd.DataFrame({"a": X[:, 0], "color": ["red", "blue"] * (ROWS // 2), "c": X[:, 1]})
+TREE = DecisionTreeRegressor(random_state=0)
+ENCODER = OneHotEncoder(handle_unknown="ignore"), make_column_selector(dtype_exclude="number")
+ENCODED = make_pipeline(make_column_transformer(ENCODER, remainder="passthrough"), TREE)
 
 
-def sampler(**arguments: Any) -> MixRLSampler:
-    settings: dict[str, Any] = {"folds": 2, "trainings": 0, "random_state": 0}
-    return MixRLSampler(LinearRegression(), **settings | arguments)
+def sampler(estimator: Any = TREE, **arguments: Any) -> MixRLSampler:
+    return MixRLSampler(estimator, **{"cv": 2, "random_state": 0} | arguments)
 
 
-def regressor(**arguments: Any) -> MixRLRegressor:
-    return MixRLRegressor(Ridge(), folds=2, trainings=0, random_state=0, **arguments)
+def regressor(estimator: Any = None, **arguments: Any) -> MixRLRegressor:
+    return MixRLRegressor(estimator or Ridge(), **{"cv": 2, "random_state": 0} | arguments)
 
 
 def with_value(row: int, column: int, value: object) -> np.ndarray:
@@ -47,6 +56,7 @@ def of_labels(row: int, value: object) -> pd.Series:
     [
         (X, None, "requires y to be passed, but the target y is None"),
         (X[:3], Y[:3], r"found 3 sample\(s\) .* a minimum of 4 is required"),
+        (X[[0, 1] * 3], Y[[0, 1] * 3], "found 2 different rows or groups, but a minimum of 3 is required"),
         (X, Y[:9], r"inconsistent numbers of samples: \[40, 9\]"),
         (X, np.full(ROWS, 2.5), "y is 2.5 in every row: there is nothing to predict"),
         (with_value(3, 1, "oak"), Y, r"X has 'oak', which is no number, in row 3 \(from 0\), column '1' .*encode"),
@@ -63,41 +73,45 @@ def of_labels(row: int, value: object) -> pd.Series:
         (X, pd.DataFrame(X[:, :2], columns=["t", "t"]), "y has 2 columns called 't': rename or drop all but one"),
         (X, pd.DataFrame(index=range(ROWS)), "y has no columns"),
         (pd.DataFrame(X, columns=["a", "b", "a"]), Y, "X has 2 columns called 'a': rename or drop all but one"),
-        (FRAME, Y, r"X has columns of categories: 'color' \('blue', 'red'\).* categorical='one_hot'"),
+        (FRAME, Y, r"X has columns of categories: 'color' \('blue', 'red'\).* categorical='within' .* 'one_hot'"),
         (FRAME.assign(color=pd.Categorical([1, 2] * 20)), Y, r"categories: 'color' \(1, 2\)"),
         (FRAME.assign(color=["1"] * 39 + ["oak"]), Y, r"X has 'oak', which is no number, in row 39 \(from 0\), column 'color'"),
-        (
-            FRAME.assign(color=[1.0] * 38 + [np.nan] * 2),
-            Y,
-            r"X has no value in row 38 .* column 'color' \(the first of 2 in 40",
-        ),
         (FRAME.assign(color=pd.array([1, None] * 20, dtype="Int64")), Y, r"X has no value in row 1 \(from 0\), column 'color'"),
         (FRAME.assign(color=None), Y, r"X has no value in row 0 \(from 0\), column 'color' \(the first of 40 in 40 rows\)"),
     ],
 )
 def test_what_is_wrong_is_said_with_row_and_column(x: Any, y: Any, words: str) -> None:
-    for estimator in (sampler(), regressor()):
+    for estimator in (sampler(Ridge()), regressor()):
         with pytest.raises(ValueError, match=words):
             estimator.fit(x, y)
 
 
+@pytest.mark.parametrize("categorical", ["one_hot", "within"])
 @pytest.mark.parametrize(
     ("column", "words"),
     [
-        (
-            ["red", None] * 20,
-            r"X has no value in row 1 \(from 0\), column 'color' \(the first of 20 in 40 rows\): fill in or drop",
-        ),
-        (
-            [f"row {row}" for row in range(ROWS)],
-            "X has 40 different values in 40 rows of column 'color' .* too many for categories",
-        ),
+        (["red", None] * 20, r"X has no value in row 1 \(from 0\), column 'color' \(the first of 20 in 40 rows\): fill in or"),
+        ([f"row {row}" for row in range(ROWS)], "X has 40 different values in 40 rows of column 'color' .* too many for"),
         (pd.Categorical([1, "1"] * 20), "X, one-hot encoded, has 2 columns called 'color=1'"),
     ],
 )
-def test_columns_that_cannot_be_one_hot_encoded(column: Any, words: str) -> None:
+def test_columns_that_are_no_categories(column: Any, words: str, categorical: str) -> None:
     with pytest.raises(ValueError, match=words):
-        sampler(categorical="one_hot").fit(FRAME.assign(color=column), Y)
+        sampler(Ridge(), categorical=categorical).fit(FRAME.assign(color=column), Y)
+
+
+@pytest.mark.parametrize(
+    "column", [pd.date_range("2020-01-31", periods=ROWS), [f"2021-03-{day:02}" for day in range(1, 21)] * 2]
+)
+def test_the_recipe_for_dates_makes_numbers_of_them(column: Any) -> None:
+    frame = FRAME[["a"]].assign(day=column)
+    with pytest.raises(ValueError, match=r"X has dates in column 'day'") as refused:
+        sampler(categorical="one_hot").fit(frame, Y)
+    recipe = str(refused.value).partition("such as ")[2].partition(", or drop")[0]
+    exec(recipe, {"pd": pd, "frame": frame})
+    assert sampler().fit_resample(frame, Y)[0]["day"].diff()[1] == 1
+    with pytest.raises(ValueError, match=r"X has time spans in column 'day'.*to_timedelta"):
+        sampler().fit(frame.assign(day=pd.to_timedelta(np.arange(ROWS), unit="h")), Y)
 
 
 @pytest.mark.parametrize(
@@ -114,37 +128,56 @@ def test_columns_that_cannot_be_one_hot_encoded(column: Any, words: str) -> None
 )
 def test_validation_rows_that_do_not_fit(x_val: Any, y_val: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        sampler().fit(X, Y, X_val=x_val, y_val=y_val)
+        sampler(Ridge()).fit(X, Y, X_val=x_val, y_val=y_val)
 
 
-# Columns
+# Categories
 
 
 def test_one_hot_encoding() -> None:
     frame, labels = FRAME.assign(flag=[True, False] * 20), Y + 5 * (FRAME["color"] == "red")
-    x, _ = MixRLSampler(folds=2, trainings=0, categorical="one_hot", random_state=0).fit_resample(frame, labels)
+    fitted = sampler(categorical="one_hot")
+    x, _ = fitted.fit_resample(frame, labels)
     assert list(x) == ["a", "color=blue", "color=red", "c", "flag"]
     assert (x["color=red"][:ROWS] == (frame["color"] == "red")).all()
     assert (x["color=blue"] + x["color=red"] == 1).all()
-    assert set(x["color=red"]) <= {0, 0.5, 1}
+    assert set(x["color=red"]) == {0, 0.5, 1}
     assert (x["flag"] == x["color=red"]).all()
 
 
-def test_one_hot_encoding_at_prediction() -> None:
+@pytest.mark.parametrize("dtype", [object, "string", "category"])
+def test_within_categories(dtype: Any) -> None:
+    """The wrapped estimator sees the columns as they were."""
+    frame = FRAME.assign(color=pd.Series(FRAME["color"], dtype=dtype), level=pd.Categorical([3, 3, 7, 7] * 10))
+    labels = Y + 5 * (FRAME["color"] == "red")
+    fitted = sampler(ENCODED, categorical="within")
+    x, y = fitted.fit_resample(frame, labels)
+    assert x.dtypes.to_dict() == frame.dtypes.to_dict()
+    pd.testing.assert_frame_equal(x[:ROWS], frame)
+    assert len(x) - ROWS == len(fitted.parents_) > 0
+    for number, (i, j) in enumerate(fitted.parents_[["row", "neighbor"]].to_numpy(), start=ROWS):
+        for name in ("color", "level"):
+            assert frame[name][i] == frame[name][j] == x[name][number]
+        assert x["a"][number] == (frame["a"][i] + frame["a"][j]) / 2
+        assert y[number] == (labels[i] + labels[j]) / 2
+
+
+@pytest.mark.parametrize("categorical", ["one_hot", "within"])
+def test_categories_at_prediction(categorical: str) -> None:
     labels = Y + 50 * (FRAME["color"] == "red")
-    model = regressor(categorical="one_hot").fit(FRAME, labels, X_val=FRAME, y_val=labels)
-    assert model.predict(FRAME.iloc[:1].assign(color="red")) - model.predict(FRAME.iloc[:1].assign(color="blue")) > 25
+    model = regressor(ENCODED if categorical == "within" else TREE, categorical=categorical).fit(FRAME, labels)
+    red, blue, green = (float(model.predict(FRAME.assign(color=color)).mean()) for color in ("red", "blue", "green"))
+    assert red - blue > 25
+    assert np.isfinite(green)  # of no category that was fitted
     assert (model.n_features_in_, list(model.feature_names_in_)) == (3, ["a", "color", "c"])
-    with pytest.raises(
-        ValueError, match=r"X has 'green' in row 2 \(from 0\), column 'color' \(the first of 38 in 40 rows\): the"
-    ):
-        model.predict(FRAME.assign(color=["red", "blue"] + ["green"] * 38))
-    with pytest.raises(
-        ValueError, match="X must be a DataFrame with the columns that were fitted, because some hold categories"
-    ):
+    words = "X must be a DataFrame with the columns that were fitted, because some hold categories"
+    with pytest.raises(ValueError, match=words):
         model.predict(FRAME.to_numpy())
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(FRAME[["c", "color", "a"]])
+
+
+# Numbers
 
 
 @pytest.mark.parametrize(
@@ -166,34 +199,74 @@ def test_kinds_of_numbers(column: Any) -> None:
     assert (x.dtypes == np.float64).all()
 
 
+@pytest.mark.parametrize("framed", [True, False])
+def test_missing_values_where_the_estimator_takes_them(framed: bool) -> None:
+    x, trees = X.copy(), HistGradientBoostingRegressor(min_samples_leaf=2, max_iter=5)
+    x[::5, 0], x[1, :] = np.nan, np.nan
+    given = pd.DataFrame(x, columns=["a", "b", "c"]) if framed else x
+    fitted = sampler(trees)
+    mixed = np.asarray(fitted.fit_resample(given, Y)[0])
+    np.testing.assert_array_equal(mixed[:ROWS], x)
+    np.testing.assert_array_equal(mixed[ROWS:], x[fitted.parents_[["row", "neighbor"]]].mean(axis=1))
+    assert np.isfinite(regressor(trees).fit(given, Y).predict(given)).all()
+    with pytest.raises(ValueError, match=r"NaN in row 0, column 0|no value in row 0"):
+        sampler(Ridge()).fit(given, Y)
+
+
+@pytest.mark.parametrize("kind", [csr_array, csc_matrix])
+def test_sparse_rows_stay_sparse(kind: Any) -> None:
+    dense = np.where(np.abs(X) > 0.5, X, 0)
+    x, y = sampler().fit_resample(kind(dense), Y)
+    expected = sampler().fit_resample(dense, Y)
+    assert x.format == kind(dense).format
+    np.testing.assert_array_equal(x.toarray(), expected[0])
+    np.testing.assert_array_equal(y, expected[1])
+    model = regressor().fit(kind(dense), Y)
+    np.testing.assert_allclose(model.predict(kind(dense)), regressor().fit(dense, Y).predict(dense))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("estimator", [None, TREE, LinearRegression()], ids=["networks", "tree", "plane"])
+def test_columns_that_say_nothing_are_harmless(estimator: Any) -> None:
+    """Of one value, however large; where there is another later, networks do not look at it."""
+    model = MixRLRegressor(estimator, cv=2, random_state=0)
+    alone = model.fit(X, Y).report_
+    x = np.column_stack([X, np.full(ROWS, 7.0), np.full(ROWS, 1e30)])
+    predicted = model.fit(x, Y).predict(x)
+    assert list(model.report_["plan"]) == list(alone["plan"])
+    assert np.abs(predicted - Y).max() < 4 * Y.std()
+    x[:, 3:] = [-1e3, 1e29]
+    if estimator is None:
+        np.testing.assert_array_equal(model.predict(x), predicted)
+    large = np.column_stack([X, 1e30 * X[:, 0]])
+    assert np.abs(model.fit(large, Y).predict(large) - Y).max() < 4 * Y.std()
+
+
 # Units and sizes
 
 
-@pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize(("unit_x", "unit_y"), [(2.0**-40, 2.0**40)])
 def test_units_do_not_matter(unit_x: float, unit_y: float) -> None:
     """Of about 1e-12 and 1e12; powers of 2, so that nothing is rounded."""
-    plain, scaled = (MixRLRegressor(folds=2, trainings=16, random_state=0) for _ in range(2))
+    plain, scaled = (MixRLRegressor(cv=2, random_state=0) for _ in range(2))
     expected = plain.fit(X, Y).predict(X)
     np.testing.assert_array_equal(scaled.fit(X * unit_x, Y * unit_y).predict(X * unit_x) / unit_y, expected)
     assert scaled.chosen_ == plain.chosen_
-    np.testing.assert_array_equal(scaled.report_["rmse"] / unit_y, plain.report_["rmse"])
-    np.testing.assert_array_equal(scaled.report_["gain"] / unit_y**2, plain.report_["gain"])
+    for name in ("rmse", "gain", "standard_error"):
+        np.testing.assert_array_equal(scaled.report_[name] / unit_y, plain.report_[name])
+    np.testing.assert_array_equal(np.array(scaled.gain_) / unit_y, plain.gain_)
 
 
+@pytest.mark.parametrize("strategy", ["search", "pretrained", "none"])
 @pytest.mark.parametrize("rows", [4, 5])
-def test_few_rows_and_more_folds_than_rows(rows: int) -> None:
+def test_few_rows_and_more_folds_than_rows(rows: int, strategy: Any) -> None:
     labels = np.arange(rows)
-    model = MixRLRegressor(folds=50, trainings=16, random_state=0).fit(X[:rows], labels)
-    assert model.predict(X).shape == (ROWS,)
-    assert np.isfinite(model.report_["rmse"]).all()
-    x, y = sampler(folds=50).fit_resample(X[:rows], labels)
+    model = MixRLRegressor(strategy=strategy, cv=50, random_state=0).fit(X[:rows], labels)
+    assert np.isfinite(model.predict(X)).all()
+    assert np.isfinite(model.report_["rmse"].to_numpy(dtype=float)).all()
+    fitted = sampler(strategy=strategy, cv=50)
+    x, y = fitted.fit_resample(X[:rows], labels)
     np.testing.assert_array_equal(x[:rows], X[:rows])
     np.testing.assert_array_equal(y[:rows], labels)
-
-
-@pytest.mark.parametrize(
-    ("rows", "most"), [(2, 1), (7, 1), (8, 2), (16, 4), (63, 8), (64, 16), (5_000, 16), (5_001, 4), (100_000, 4)]
-)
-def test_a_neighbourhood_is_a_quarter_of_the_rows_at_most(rows: int, most: int) -> None:
-    assert max(option.k for option in default_config(rows).options) == most
+    if strategy == "none":
+        assert (len(x), fitted.chosen_, len(fitted.report_)) == (rows, NO_MIXING, 0)

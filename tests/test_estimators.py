@@ -1,180 +1,250 @@
-"""MixRLSampler and MixRLRegressor as people use them: scikit-learn's checks, pipelines, and what comes out against loops."""
+"""MixRLSampler and MixRLRegressor as people use them: scikit-learn's checks, results against loops, the order of rows."""
 
 from __future__ import annotations
 
 import pickle
 import random
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from imblearn.pipeline import Pipeline
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import check_estimator
 
 from mixrl import CreditRegression, MixRLRegressor, MixRLSampler
-from mixrl.estimators import search
-from mixrl.estimators.search import LEARNED, LEARNED_HALF
+from mixrl.estimators.search import Planner
 from mixrl_env import RegressionData, load_dataset
 from mixrl_env.many_tables import policy_problem
-from mixrl_env.plans import EVERY_PAIR, NO_MIXING
+from mixrl_env.plans import NO_MIXING
 
-NOT_APPLICABLE = {
-    "check_array_api_input": "neighbours and networks take numpy arrays; scikit-learn runs it with SCIPY_ARRAY_API=1 only",
-}
+pytestmark = pytest.mark.usefixtures("small_networks")
+TREE = DecisionTreeRegressor(random_state=0)  # gains much by mixing, so that some plan is chosen
+NOT_EXACT = dict.fromkeys(
+    ("check_sample_weight_equivalence_on_dense_data", "check_sample_weight_equivalence_on_sparse_data"),
+    "a row that is there twice is its own neighbour and has one more chance to be drawn; a weight of 2 does neither",
+)
 ESTIMATORS = {
-    "regressor": MixRLRegressor(folds=2, trainings=0, random_state=0),
-    "regressor of an estimator": MixRLRegressor(Ridge(), folds=2, trainings=0, random_state=0),
-    "sampler": MixRLSampler(Ridge(), folds=2, trainings=0, random_state=0),
+    "regressor of networks": MixRLRegressor(cv=2, random_state=0),
+    "regressor of an estimator": MixRLRegressor(Ridge(), cv=2, random_state=0),
+    "sampler": MixRLSampler(Ridge(), cv=2, random_state=0),
     "sampler without a search": MixRLSampler(strategy="pretrained"),
+    "regressor that mixes nothing": MixRLRegressor(Ridge(), strategy="none"),
 }
 
 
 @pytest.mark.filterwarnings("ignore")  # the checks give input that is to be warned of
-@pytest.mark.usefixtures("small_networks")  # there are a hundred fits
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_scikit_learns_checks(name: str) -> None:
-    results = check_estimator(ESTIMATORS[name], on_skip=None, on_fail=None)
+def test_scikit_learns_checks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Planner.names
+    monkeypatch.setattr(Planner, "names", lambda planner: names(planner)[:3])  # there are a hundred fits
+    expected = NOT_EXACT if name.startswith("regressor of") else None
+    results = check_estimator(ESTIMATORS[name], expected_failed_checks=expected, on_skip=None)
     assert len(results) > 40
-    others = {result["check_name"]: result["exception"] for result in results if result["status"] != "passed"}
-    assert set(others) <= set(NOT_APPLICABLE), others
+    skipped = {result["check_name"] for result in results if result["status"] == "skipped"}
+    assert skipped <= {"check_array_api_input"}  # it runs with SCIPY_ARRAY_API=1 only
 
 
-def tree_sampler(**arguments: object) -> MixRLSampler:
-    """A tree gains much by mixing, so that some way is chosen."""
-    settings = {"folds": 2, "trainings": 0, "random_state": 0} | arguments
-    return MixRLSampler(DecisionTreeRegressor(random_state=0), **settings)
-
-
-def smooth(rows: int = 60, targets: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Noisy planes, in columns of very different units."""
+def smooth(rows: int = 50, targets: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Noisy planes, in columns of very different units; sorted as the estimators sort rows."""
     rng = np.random.default_rng(1)
     x = rng.normal(size=(rows, 3)) * [1, 100, 1e-3] + [0, 1000, 5]
+    x = x[np.argsort(x[:, 2])]
     planes = (x - x.mean(0)) / x.std(0) @ rng.normal(size=(3, targets)) + 0.5 * rng.normal(size=(rows, targets))
     return pd.DataFrame(x, columns=["a", "b", "c"]), pd.DataFrame(planes, columns=[f"y{t}" for t in range(targets)])
 
 
-def force(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    monkeypatch.setattr(search, "compare", lambda errors: (table := COMPARE(errors)).assign(chosen=table["way"] == way))
+def sampler(**arguments: Any) -> MixRLSampler:
+    return MixRLSampler(TREE, **{"cv": 2, "random_state": 0} | arguments)
 
 
-COMPARE = search.compare
-
-
-# Pipelines and cross-validation
-
-
-def test_in_a_pipeline_and_cross_validation() -> None:
-    features, labels = smooth()
-    pipeline = Pipeline([("mix", tree_sampler()), ("model", DecisionTreeRegressor(random_state=0))])
-    scores = cross_val_score(pipeline, features, labels["y0"], cv=3)
-    alone = cross_val_score(DecisionTreeRegressor(random_state=0), features, labels["y0"], cv=3)
-    assert scores.mean() > alone.mean()
-    chosen = pipeline.fit(features, labels["y0"])
-    assert chosen.predict(features).shape == (60,)
-    assert chosen["model"].tree_.n_node_samples[0] > 60  # it was trained on mixed rows too
-
-
-# What fit_resample returns
-
-
-def mixed_rows(x: np.ndarray, labels: np.ndarray, plan: pd.DataFrame) -> list[tuple[float, ...]]:
-    """Row by row, neighbour by neighbour, the nearest first; of equal ones the first."""
+def pairs_of(x: np.ndarray, labels: np.ndarray, plan: pd.DataFrame) -> list[tuple[int, int]]:
+    """Row by row, the nearest by standardised features or labels."""
     points = {"data": (x - x.mean(0)) / x.std(0), "label": (labels - labels.mean(0)) / labels.std(0)}
-    rows: dict[tuple[float, ...], None] = {}
+    pairs = set()
     for one in plan.itertuples():
         others = [row for row in range(len(x)) if row != one.row]
         if one.space != "all":
             where = points[str(one.space)]
             others = sorted(others, key=lambda row: np.linalg.norm(where[row] - where[one.row]))[: one.k]
-        for row in others:
-            rows[(*(x[one.row] + x[row]) / 2, *(labels[one.row] + labels[row]) / 2)] = None
-    return list(rows)
+        pairs |= {(min(one.row, row), max(one.row, row)) for row in others}
+    return sorted(pairs)
+
+
+# What fit_resample returns
+
+
+def test_in_a_pipeline_and_cross_validation() -> None:
+    features, labels = smooth(60)
+    pipeline = Pipeline([("mix", sampler()), ("model", TREE)])
+    scores = cross_val_score(pipeline, features, labels["y0"], cv=3)
+    assert scores.mean() > cross_val_score(TREE, features, labels["y0"], cv=3).mean()
+    assert pipeline.fit(features, labels["y0"])["model"].tree_.n_node_samples[0] > 60  # it was trained on mixed rows too
 
 
 @pytest.mark.parametrize("targets", [1, 2])
-@pytest.mark.parametrize("way", [LEARNED, LEARNED_HALF, EVERY_PAIR, "k = 4", "label distance, k alike", NO_MIXING])
-def test_rows_in_their_order_then_the_plans(way: str, targets: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    force(monkeypatch, way)
+def test_own_rows_then_midpoints_of_the_pairs_of_the_plan(targets: int) -> None:
     features, labels = smooth(targets=targets)
-    sampler = tree_sampler(trainings=16)
-    x, y = sampler.fit_resample(features, labels)
-    assert sampler.chosen_ == (way,)
-    assert list(sampler.plan_) == ["row", "space", "k", "probability"]
-    assert (sampler.plan_["probability"].notna() == way.startswith("learned")).all()
-    expected = mixed_rows(features.to_numpy(), labels.to_numpy(), sampler.plan_)
-    assert len(expected) == 0 if way == NO_MIXING else len(expected) > 60
-    pd.testing.assert_frame_equal(x[:60], features)
-    pd.testing.assert_frame_equal(y[:60], labels)
-    together = np.concatenate([x, y], axis=1)[60:]
-    assert together.tolist() == [list(row) for row in expected]  # exactly, and in this order
-    if way == LEARNED_HALF:
-        assert len(sampler.plan_) == pytest.approx(60, abs=20)  # of two options a row
+    shuffled = np.random.default_rng(0).permutation(50)
+    features, labels = features.iloc[shuffled], labels.iloc[shuffled]
+    fitted = sampler()
+    x, y = fitted.fit_resample(features, labels)
+    own_x, own_y, parents = features.to_numpy(), labels.to_numpy(), fitted.parents_
+    assert list(zip(parents["row"], parents["neighbor"], strict=True)) == pairs_of(own_x, own_y, fitted.plan_)
+    assert (parents["lambda"] == 0.5).all()
+    pd.testing.assert_frame_equal(x[:50], features.reset_index(drop=True))  # the index is not looked at
+    pd.testing.assert_frame_equal(y[:50], labels.reset_index(drop=True))
+    for own, everything in ((own_x, x), (own_y, y)):
+        between = [(own[i] + own[j]) / 2 for i, j in zip(parents["row"], parents["neighbor"], strict=True)]
+        np.testing.assert_array_equal(everything[50:], between)
+    assert list(fitted.report_.loc[fitted.report_["chosen"], "plan"]) == [fitted.chosen_] != [NO_MIXING]
+    assert list(fitted.report_) == ["plan", "rmse", "gain", "standard_error", "chosen"]
+    assert fitted.gain_.low < fitted.gain_.mean < fitted.gain_.high
+    plain, flat = sampler().fit_resample(own_x, own_y[:, 0] if targets == 1 else own_y)
+    np.testing.assert_array_equal(plain, x)
+    np.testing.assert_array_equal(flat, y["y0"] if targets == 1 else y)
+    if targets == 1:
+        assert sampler().fit_resample(own_x, labels["y0"])[1].name == "y0"
 
 
-@pytest.mark.parametrize("standardize_labels", [True, False])
-def test_pretrained_plan_is_that_of_the_policy(standardize_labels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pretrained_plan_is_that_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     """No row is held out, and nothing but the rows decides; here the policy is made to mix much, then nothing."""
     policy = CreditRegression.load()
     monkeypatch.setattr(CreditRegression, "load", lambda: policy)
     data = load_dataset("noisy_corner", 0)
-    features, labels = data.x_train, 100 + 7 * data.y_train[:, 0]
-    sampler = MixRLSampler(strategy="pretrained", standardize_labels=standardize_labels, random_state=0)
+    own = np.lexsort(data.x_train.T)
+    features, labels = data.x_train[own], 100 + 7 * data.y_train[own, 0]
+    fitted = MixRLSampler(strategy="pretrained", random_state=0)
     policy.least_gain = -1.0
-    x, y = sampler.fit_resample(features, labels)
+    x, _ = fitted.fit_resample(features, labels)
     problem = policy_problem(RegressionData(features, labels, features[:2], labels[:2]))
     plan, gain = policy.plan(problem)
-    options = [(option.space, option.k) for option in (problem.options[index] for index in plan.options)]
-    assert [*zip(sampler.plan_["row"], zip(sampler.plan_["space"], sampler.plan_["k"], strict=True), strict=True)] == [
-        *zip(plan.rows, options, strict=True)
-    ]
-    assert sampler.expected_gain_ == pytest.approx(gain)
-    expected = mixed_rows(features, labels[:, None], sampler.plan_)
-    np.testing.assert_allclose(np.column_stack([x, y])[60:], expected)
-    np.testing.assert_array_equal(x[:60], features)
-    assert sampler.chosen_ == ("pretrained",)
+    options = [(row, *problem.options[index]) for row, index in zip(plan.rows, plan.options, strict=True)]
+    assert sorted(options) == list(fitted.plan_.itertuples(index=False, name=None))
+    assert fitted.expected_gain_ == pytest.approx(gain)
+    assert len(x) == len(own) + len(pairs_of(features, labels[:, None], fitted.plan_)) == len(own) + len(fitted.parents_)
+    assert (fitted.chosen_, len(fitted.report_)) == ("policy", 0)
     policy.least_gain = 10.0
-    assert len(sampler.fit_resample(features, labels)[0]) == 60
-    assert (sampler.chosen_, sampler.expected_gain_, len(sampler.report_)) == ((NO_MIXING,), 0.0, 0)
+    assert len(fitted.fit_resample(features, labels)[0]) == len(own)
+    assert (fitted.chosen_, fitted.expected_gain_, np.isnan(fitted.gain_).all()) == (NO_MIXING, 0.0, True)
 
 
-def test_names_are_kept_and_the_index_is_not_looked_at() -> None:
+@pytest.mark.parametrize("most", [40, 0.5])
+def test_most_mixed_rows_are_drawn_by_the_seed(most: float) -> None:
+    x, y = (part.to_numpy() for part in smooth())
+    fitted, again, other = (sampler(max_mixed=most, random_state=seed).fit(x, y) for seed in (0, 0, 1))
+    drawn = list(zip(fitted.parents_["row"], fitted.parents_["neighbor"], strict=True))
+    assert len(set(drawn)) == (25 if most == 0.5 else most)
+    assert set(drawn) < set(pairs_of(x, y, fitted.plan_))
+    pd.testing.assert_frame_equal(again.parents_, fitted.parents_)
+    assert not other.parents_.equals(fitted.parents_)
+
+
+def test_integers_are_rounded_where_all_values_are_whole() -> None:
     features, labels = smooth()
-    series = labels["y0"].rename("price").set_axis(np.arange(60)[::-1])
-    x, y = tree_sampler().fit_resample(features.set_axis([f"r{row}" for row in range(60)]), series)
-    assert isinstance(x, pd.DataFrame)
-    assert isinstance(y, pd.Series)
-    assert (list(x), y.name) == (["a", "b", "c"], "price")
-    assert len(x) == len(y) > 60
-    assert x.index.equals(pd.RangeIndex(len(x)))
-    plain, flat = tree_sampler().fit_resample(features.to_numpy(), series.to_numpy())
-    assert type(plain) is type(flat) is np.ndarray
-    assert flat.ndim == 1
-    np.testing.assert_array_equal(plain, x)
-    np.testing.assert_array_equal(flat, y)
-    assert list(tree_sampler().fit_resample(features.to_numpy(), labels)[1]) == ["y0"]
+    features = features.assign(b=features["b"].astype(int), c=features["c"].round(1))
+    whole, rounded, loose = ((10 * labels["y0"]).round().astype(int), *(sampler(round_integers=one) for one in (True, False)))
+    x, y = rounded.fit_resample(features, whole)
+    plain, between = loose.fit_resample(features, whole)
+    assert x["b"].dtype == y.dtype == np.int64
+    assert (plain["b"] % 1 > 0).any()
+    assert (between % 1 > 0).any()
+    if rounded.chosen_ == loose.chosen_:
+        assert x["b"].tolist() == plain["b"].round().tolist()
+        np.testing.assert_array_equal(x[["a", "c"]], plain[["a", "c"]])
+        assert y.tolist() == between.round().tolist()
 
 
-def test_validation_rows_are_judged_on_and_not_returned() -> None:
+def test_validation_rows_judge_and_are_not_returned() -> None:
     features, labels = smooth(90)
-    x, y = features.to_numpy(), labels["y0"].to_numpy()
-    sampler = tree_sampler()
-    x_all, y_all = sampler.fit_resample(x[:60], y[:60], X_val=x[60:], y_val=y[60:])
-    rows = {tuple(row) for row in x_all}
-    assert not rows & {tuple(row) for row in x[60:]}
-    np.testing.assert_array_equal(x_all[:60], x[:60])
-    by_hand = DecisionTreeRegressor(random_state=0).fit(x[:60], y[:60]).predict(x[60:])
-    report = sampler.report_.set_index("way")
-    assert report.loc[NO_MIXING, "rmse"] == pytest.approx(np.sqrt(np.mean((by_hand - y[60:]) ** 2)), rel=1e-6)
-    assert len(y_all) > 60
-    tree_sampler().fit(x[:60], y[:60], X_val=x[60:], y_val=y[60:][:, None])  # either shape
+    shuffled = np.random.default_rng(0).permutation(90)
+    x, y = features.to_numpy()[shuffled], labels["y0"].to_numpy()[shuffled]
+    fitted = sampler()
+    x_all, _ = fitted.fit_resample(x[:60], y[:60], X_val=x[60:], y_val=y[60:])
+    assert not {tuple(row) for row in x_all} & {tuple(row) for row in x[60:]}
+    by_hand = clone(TREE).fit(x[:60], y[:60]).predict(x[60:])
+    np.testing.assert_allclose(fitted.held_out_[NO_MIXING][:, 0], by_hand)
+    assert fitted.held_out_["row"].tolist() == list(range(30))
+    errors = {name: (values[:, 0] - y[60:]) ** 2 for name, values in fitted.held_out_.items() if name != "row"}
+    report = fitted.report_.set_index("plan")
+    for name, squared in errors.items():
+        assert report.loc[name, "rmse"] == pytest.approx(squared.mean() ** 0.5)
+        assert report.loc[name, "gain"] == pytest.approx(report.loc[NO_MIXING, "rmse"] - squared.mean() ** 0.5)
+
+
+# The order of the rows
+
+
+def content(model: Any, x: np.ndarray, y: np.ndarray, order: np.ndarray, more: dict[str, np.ndarray]) -> list[Any]:
+    """All results of a fit to rows in some order, by their numbers in x."""
+    model = clone(model).fit(x[order], y[order], **{name: values[order] for name, values in more.items()})
+    plan, parents = model.plan_, np.sort(order[model.parents_[["row", "neighbor"]]], axis=1).reshape(-1, 2)
+    made = [model.chosen_, tuple(model.gain_), model.report_.to_csv(), sorted(parents.tolist())]
+    made.append(sorted(zip(order[plan["row"]].tolist(), plan["space"], plan["k"], strict=True)))
+    if hasattr(model, "held_out_"):
+        held = order[model.held_out_["row"]]
+        made += [(name, values[np.argsort(held)].tobytes()) for name, values in model.held_out_.items() if name != "row"]
+    return [*made, model.predict(x).tobytes()]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MixRLRegressor(TREE, cv=3, max_mixed=1.5, random_state=0),
+        MixRLRegressor(Ridge(), cv=3, random_state=0),
+        MixRLRegressor(cv=2, max_mixed=0.5, random_state=0),
+        MixRLRegressor(TREE, strategy="pretrained", random_state=0),
+    ],
+    ids=["tree", "plane", "networks", "pretrained"],
+)
+@settings(max_examples=2, deadline=None)
+@given(order=st.permutations(range(40)))
+def test_the_order_of_the_rows_changes_no_bit(model: Any, order: list[int]) -> None:
+    features, labels = smooth(40)
+    x, y = features.to_numpy(copy=True), labels["y0"].to_numpy(copy=True)
+    x[1], y[1] = x[0], y[0]
+    rng = np.random.default_rng(0)
+    more = {"sample_weight": rng.uniform(size=40), "groups": rng.integers(0, 15, 40)}
+    first = content(model, x, y, np.arange(40), more)
+    assert [str(part) for part in content(model, x, y, np.array(order), more)] == [str(part) for part in first]
+
+
+# Weights
+
+
+def test_weights_of_mixed_rows_lie_between_those_of_their_parents() -> None:
+    features, labels = smooth()
+    weights = np.random.default_rng(0).uniform(size=50)
+    fitted = sampler().fit(features, labels, weights)
+    of_parents = weights[fitted.parents_[["row", "neighbor"]]].mean(axis=1)
+    np.testing.assert_allclose(fitted.sample_weight_, [*weights, *of_parents])
+    with pytest.raises(ValueError, match=r"^sample_weight was given, but KNeighborsRegressor takes none$"):
+        MixRLSampler(KNeighborsRegressor(), cv=2).fit(features, labels, weights)
+
+
+@pytest.mark.parametrize("estimator", [None, Ridge()], ids=["networks", "plane"])
+def test_models_do_not_see_rows_without_weight(estimator: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    y = x @ [1.0, 2.0]
+    wrong = np.arange(60) % 3 == 0
+    given, model = np.where(wrong, 30.0, y), MixRLRegressor(estimator, strategy="none", random_state=0)
+    without = clone(model).fit(x, given).predict(x)
+    predicted = model.fit(x, given, np.where(wrong, 0.0, 1.0)).predict(x)
+    assert np.abs(predicted - y).mean() < 0.5 * np.abs(without - y).mean()
+    if estimator is not None:
+        np.testing.assert_allclose(predicted, clone(estimator).fit(x[~wrong], y[~wrong]).predict(x))
 
 
 # The regressor
@@ -182,39 +252,34 @@ def test_validation_rows_are_judged_on_and_not_returned() -> None:
 
 def test_regressor_is_a_clone_fitted_to_what_the_sampler_returns() -> None:
     features, labels = smooth(targets=2)
-    forest = RandomForestRegressor(8, random_state=3)
-    settings = {"folds": 2, "trainings": 16, "random_state": 4}
-    x, y = MixRLSampler(forest, **settings).fit_resample(features, labels)
-    model = MixRLRegressor(forest, **settings).fit(features, labels)
+    forest = RandomForestRegressor(4, random_state=3)
+    x, y = MixRLSampler(forest, cv=2, random_state=4).fit_resample(features, labels)
+    with parallel_config(backend="threading"):  # clones at the same time change nothing
+        model = MixRLRegressor(forest, cv=2, n_jobs=2, random_state=4).fit(features, labels)
     np.testing.assert_array_equal(model.predict(features), clone(forest).fit(x, y).predict(features))
-    assert len(x) > 60
+    assert len(x) > 50
     assert not hasattr(forest, "estimators_")  # it was left alone
     assert list(model.estimator_.feature_names_in_) == ["a", "b", "c"]
-    assert model.trainings_ == 16
 
 
 def test_networks_predict_several_targets() -> None:
     x, y = make_friedman1(120, random_state=0)
     labels = np.column_stack([y, np.full(120, 7.0), -1e6 * y])
-    model = MixRLRegressor(folds=2, trainings=16, random_state=0).fit(x[:100], labels[:100])
+    model = MixRLRegressor(cv=2, random_state=0).fit(x[:100], labels[:100])
     predicted = model.predict(x[100:])
-    assert predicted.shape == (20, 3)
     np.testing.assert_allclose(predicted[:, 1], 7, atol=0.5)
-    assert r2_score(labels[100:, [0, 2]], predicted[:, [0, 2]]) > 0.6
-    assert model.plan_ is model.estimator_ is None
+    assert r2_score(labels[100:, [0, 2]], predicted[:, [0, 2]]) > 0.5
+    assert model.estimator_ is None
     np.testing.assert_allclose(model.predict(x[100:101]), predicted[:1], rtol=1e-9)  # alone or with others
 
 
-# Seeds, copies, and what must be left as it is
-
-
 @pytest.mark.parametrize("estimator", [None, RandomForestRegressor(4)], ids=["networks", "forest without a seed"])
-def test_same_seed_same_bits_and_nothing_else_is_touched(estimator: object) -> None:
+def test_same_seed_same_bits_and_nothing_else_is_touched(estimator: Any) -> None:
     features, labels = smooth()
     x, y = features.to_numpy(), labels["y0"].to_numpy()
     before = x.copy(), y.copy()
     states = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    model = MixRLRegressor(estimator, folds=2, trainings=16, random_state=5)
+    model = MixRLRegressor(estimator, cv=2, random_state=5)
     first = model.fit(x, y).predict(x)
     assert random.getstate() == states[0]
     np.testing.assert_array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
@@ -225,4 +290,6 @@ def test_same_seed_same_bits_and_nothing_else_is_touched(estimator: object) -> N
     np.testing.assert_array_equal(again.predict(x), first)
     pd.testing.assert_frame_equal(again.report_, model.report_)
     assert (clone(model).set_params(random_state=6).fit(x, y).predict(x) != first).any()
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(x), first)
+    stored = pickle.dumps(model)
+    np.testing.assert_array_equal(pickle.loads(stored).predict(x), first)
+    assert len(stored) < 1e6

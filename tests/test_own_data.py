@@ -209,10 +209,13 @@ REFUSED_FILES: dict[str, tuple[str | bytes, str]] = {
     "header": ("a,b,y\n", "has 0 rows, too few"),
     "semicolons": (
         GOOD.replace(",", ";").replace(".", ","),
-        "apart by semicolons, not commas.*sep=';'.*decimal=','.*from_frame",
+        "separated by semicolons: give mixrl augment --sep ';', and --decimal , .*pandas.*from_frame",
     ),
-    "tabs": (GOOD.replace(",", "\t"), r"apart by tabs, not commas: read it with pandas\.read_csv\(path, sep='\\t'\)"),
-    "spreadsheet": (b"PK\x03\x04\xff\xfe", "is no UTF-8 text .*: save the table as CSV in UTF-8"),
+    "tabs": (GOOD.replace(",", "\t"), "separated by tabs: give mixrl augment --sep tab"),
+    "spreadsheet": (
+        b"PK\x03\x04\xff\xfe",
+        "is no text in UTF-8 .*: name its encoding, such as latin-1 or cp1252, or save it in UTF-8",
+    ),
     "same name": (GOOD.replace("a,b", "b,b"), "has 2 columns called 'b'"),
     "index column": (pd.DataFrame({"a": range(9), "y": range(9)}).to_csv(), "column 1 of .* has no name.*index=False"),
     "comma at the end": (GOOD.replace("\n", ",\n"), "column 4 of .* has no name"),
