@@ -52,30 +52,17 @@ def of_labels(row: int, value: object) -> pd.Series:
 
 
 @pytest.mark.parametrize(
-    ("x", "y", "words"),
+    ("x", "y", "words"),  # more of these are in bad_calls.py
     [
-        (X, None, "requires y to be passed, but the target y is None"),
-        (X[:3], Y[:3], r"found 3 sample\(s\) .* a minimum of 4 is required"),
         (X[[0, 1] * 3], Y[[0, 1] * 3], "found 2 different rows or groups, but a minimum of 3 is required"),
-        (X, Y[:9], r"inconsistent numbers of samples: \[40, 9\]"),
-        (X, np.full(ROWS, 2.5), "y is 2.5 in every row: there is nothing to predict"),
-        (with_value(3, 1, "oak"), Y, r"X has 'oak', which is no number, in row 3 \(from 0\), column '1' .*encode"),
-        ([["1", "2"], ["3", "oak"]] * 20, Y, r"X has 'oak', which is no number, in row 1 \(from 0\), column '1'"),
-        (
-            with_value(3, 1, None),
-            Y,
-            r"X contains NaN in row 3, column 1 \(from 0; the first of 1 in 40 rows\): fill in or drop",
-        ),
+        ([["1", "2"], ["3", "oak"]] * 20, Y, r"X has 'oak', which is no number, in row 1 \(from 0\), column '1' .*encode"),
+        (with_value(3, 1, None), Y, r"X contains NaN in row 3, column 1 \(from 0; the first of 1 in 40 rows\): fill in or"),
         (with_value(3, 1, -np.inf), Y, "X contains -inf in row 3, column 1"),
         (X, of_labels(7, "oak"), r"y has 'oak', which is no number, in row 7 \(from 0\), column 'price'"),
         (X, of_labels(7, None), r"y has no value in row 7 \(from 0\), column 'price' \(the first of 1 in 40 rows\): fill in"),
-        (X, [*Y[:39], np.inf], r"y contains inf in row 39 \(from 0; the first of 1 in 40 rows\)"),
         (X, pd.DataFrame(X[:, :2], columns=["t", "t"]), "y has 2 columns called 't': rename or drop all but one"),
         (X, pd.DataFrame(index=range(ROWS)), "y has no columns"),
-        (pd.DataFrame(X, columns=["a", "b", "a"]), Y, "X has 2 columns called 'a': rename or drop all but one"),
-        (FRAME, Y, r"X has columns of categories: 'color' \('blue', 'red'\).* categorical='within' .* 'one_hot'"),
         (FRAME.assign(color=pd.Categorical([1, 2] * 20)), Y, r"categories: 'color' \(1, 2\)"),
-        (FRAME.assign(color=["1"] * 39 + ["oak"]), Y, r"X has 'oak', which is no number, in row 39 \(from 0\), column 'color'"),
         (FRAME.assign(color=pd.array([1, None] * 20, dtype="Int64")), Y, r"X has no value in row 1 \(from 0\), column 'color'"),
         (FRAME.assign(color=None), Y, r"X has no value in row 0 \(from 0\), column 'color' \(the first of 40 in 40 rows\)"),
     ],
@@ -117,10 +104,8 @@ def test_the_recipe_for_dates_makes_numbers_of_them(column: Any) -> None:
 @pytest.mark.parametrize(
     ("x_val", "y_val", "words"),
     [
-        (X, None, "X_val and y_val belong together"),
         (None, Y, "X_val and y_val belong together"),
         (X[:, :2], Y, "2 features, but MixRLSampler is expecting 3"),
-        (X, Y[:9], "inconsistent numbers of samples"),
         (X, np.column_stack([Y, Y]), "y has 1 targets but y_val has 2"),
         (with_value(2, 0, np.nan), Y, "X_val contains NaN in row 2, column 0"),
         (X, of_labels(7, "oak"), "y_val has 'oak', which is no number, in row 7"),
@@ -136,8 +121,7 @@ def test_validation_rows_that_do_not_fit(x_val: Any, y_val: Any, words: str) -> 
 
 def test_one_hot_encoding() -> None:
     frame, labels = FRAME.assign(flag=[True, False] * 20), Y + 5 * (FRAME["color"] == "red")
-    fitted = sampler(categorical="one_hot")
-    x, _ = fitted.fit_resample(frame, labels)
+    x, _ = sampler(categorical="one_hot").fit_resample(frame, labels)
     assert list(x) == ["a", "color=blue", "color=red", "c", "flag"]
     assert (x["color=red"][:ROWS] == (frame["color"] == "red")).all()
     assert (x["color=blue"] + x["color=red"] == 1).all()
@@ -170,8 +154,7 @@ def test_categories_at_prediction(categorical: str) -> None:
     assert red - blue > 25
     assert np.isfinite(green)  # of no category that was fitted
     assert (model.n_features_in_, list(model.feature_names_in_)) == (3, ["a", "color", "c"])
-    words = "X must be a DataFrame with the columns that were fitted, because some hold categories"
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match="X must be a DataFrame with the columns that were fitted"):
         model.predict(FRAME.to_numpy())
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(FRAME[["c", "color", "a"]])
@@ -187,9 +170,7 @@ def test_categories_at_prediction(categorical: str) -> None:
         pd.array([True, False] * 20, dtype="boolean"),
         pd.array(["3", "4.5"] * 20, dtype="string"),
         np.array([3, "4.5"] * 20, dtype=object),
-        np.full(ROWS, 7, dtype=np.int8),
     ],
-    ids=lambda column: str(column.dtype),
 )
 def test_kinds_of_numbers(column: Any) -> None:
     x, _ = sampler().fit_resample(FRAME.assign(color=column), Y)
@@ -230,10 +211,8 @@ def test_sparse_rows_stay_sparse(kind: Any) -> None:
 def test_columns_that_say_nothing_are_harmless(estimator: Any) -> None:
     """Of one value, however large; where there is another later, networks do not look at it."""
     model = MixRLRegressor(estimator, cv=2, random_state=0)
-    alone = model.fit(X, Y).report_
     x = np.column_stack([X, np.full(ROWS, 7.0), np.full(ROWS, 1e30)])
     predicted = model.fit(x, Y).predict(x)
-    assert list(model.report_["plan"]) == list(alone["plan"])
     assert np.abs(predicted - Y).max() < 4 * Y.std()
     x[:, 3:] = [-1e3, 1e29]
     if estimator is None:
@@ -245,9 +224,9 @@ def test_columns_that_say_nothing_are_harmless(estimator: Any) -> None:
 # Units and sizes
 
 
-@pytest.mark.parametrize(("unit_x", "unit_y"), [(2.0**-40, 2.0**40)])
-def test_units_do_not_matter(unit_x: float, unit_y: float) -> None:
+def test_units_do_not_matter() -> None:
     """Of about 1e-12 and 1e12; powers of 2, so that nothing is rounded."""
+    unit_x, unit_y = 2.0**-40, 2.0**40
     plain, scaled = (MixRLRegressor(cv=2, random_state=0) for _ in range(2))
     expected = plain.fit(X, Y).predict(X)
     np.testing.assert_array_equal(scaled.fit(X * unit_x, Y * unit_y).predict(X * unit_x) / unit_y, expected)
