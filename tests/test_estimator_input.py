@@ -243,9 +243,5 @@ def test_few_rows_and_more_folds_than_rows(rows: int, strategy: Any) -> None:
     model = MixRLRegressor(strategy=strategy, cv=50, random_state=0).fit(X[:rows], labels)
     assert np.isfinite(model.predict(X)).all()
     assert np.isfinite(model.report_["rmse"].to_numpy(dtype=float)).all()
-    fitted = sampler(strategy=strategy, cv=50)
-    x, y = fitted.fit_resample(X[:rows], labels)
-    np.testing.assert_array_equal(x[:rows], X[:rows])
-    np.testing.assert_array_equal(y[:rows], labels)
     if strategy == "none":
-        assert (len(x), fitted.chosen_, len(fitted.report_)) == (rows, NO_MIXING, 0)
+        assert (len(model.parents_), model.chosen_, len(model.report_)) == (0, NO_MIXING, 0)
