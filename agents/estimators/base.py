@@ -28,7 +28,7 @@ Strategy = Literal["search", "pretrained", "none"]
 """How a plan is found: by trying some, by the policy that has learned on generated tables, or not at all."""
 FEWEST_ROWS = 4
 _MOST_TRIED = 2000  # rows that a search tries plans on
-_PARTS = 4  # networks whose mean judges a plan in a fold
+_PARTS = 5  # networks whose mean judges a plan in a fold
 _REPORT = ("plan", "rmse", "gain", "standard_error", "chosen")
 
 
@@ -44,7 +44,7 @@ class MixingEstimator(BaseEstimator):
         estimator: Any = None,
         *,
         strategy: Strategy = "search",
-        cv: Any = 5,
+        cv: Any = 10,
         time_budget: float | None = None,
         categorical: Categorical = "refuse",
         round_integers: bool = False,

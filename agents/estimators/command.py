@@ -251,7 +251,7 @@ def _summary(sampler: MixRLSampler, targets: Sequence[str], before: int, after: 
         f"  the best mixing  {float(report['rmse'][shown]):.4g}   {shown}",
     ]
     if not mixing:
-        doubt = f"none of {len(report) - 1} plans gains more than its standard error"
+        doubt = f"none of {len(report) - 1} plans gains more than one and a half of its standard error"
         return [*lines, "", f"Do not augment: {doubt}.", f"The table is written as it was, with {before} rows."]
     gain, low, high = sampler.gain_
     on_unseen = f"{gain:.2g} [{low:.2g}, {high:.2g}], {gain / none:.1%} of it"
@@ -270,9 +270,7 @@ def _in_words(plan: str) -> str:
     by["both"] = f"{by['data']} and {by['label']}"
     if space in by:
         return f"every row is mixed with {by[space]}"
-    return {"every pair": "every row is mixed with every other row"}.get(
-        plan, "the policy says which rows are mixed with how many of their nearest, by features and by label"
-    )
+    return "the policy says which rows are mixed with how many of their nearest, by features and by label"
 
 
 def _listed(names: Sequence[object]) -> str:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _BLUE, _ORANGE, _GREY = "#1f6fb4", "#d95f02", "#8a8a8a"  # as in the figures of the experiments
-_COLORS = {"data": _BLUE, "label": _ORANGE, "all": _GREY}
-_SPACES = {"data": "nearest by features", "label": "nearest by label", "all": "all other rows"}
+_COLORS = {"data": _BLUE, "label": _ORANGE}
+_SPACES = {"data": "nearest by features", "label": "nearest by label"}
 _SPREAD = 0.3  # of the points of one k, half the height
 _COVER = 1.96
 _MOST_DOTS = 3000
@@ -124,7 +124,7 @@ def _gains(axes: Axes, sampler: MixRLSampler, target: str) -> None:
     axes.axvline(0, color=_GREY, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.set_xlabel(f"RMSE of {target} that is gained, percent of that without mixing")
+    axes.set_xlabel(f"lower RMSE of {target}, percent")
     widest = max(20.0, *np.abs(percents).clip(max=60))
     axes.set_xlim(-1.5 * widest, 1.5 * widest)
 

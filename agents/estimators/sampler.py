@@ -16,7 +16,7 @@ class MixRLSampler(MixingEstimator):
 
     With `strategy="search"` candidate plans compete with no mixing: one by a policy that has learned on generated tables
     (`mixrl.CreditRegression`), and simple ones, such as the 16 nearest by label for every row. In every fold a model is trained
-    with each of them and judged by the rows that the fold holds out. A plan is chosen if its gain exceeds its standard error.
+    with each of them and judged by the rows that the fold holds out. A plan is chosen if its gain exceeds one and a half of its standard error.
     With `strategy="pretrained"` the policy alone decides, in a second or two and for small networks; no row is held out.
 
     The order of the rows changes no result.
@@ -42,8 +42,8 @@ class MixRLSampler(MixingEstimator):
         verbose: True prints the progress; or a function called with the finished share and a few words.
 
     Attributes:
-        plan_: rows that are mixed: columns row (position in X), space ("data": nearest by features, "label": by labels, "all":
-            every other row) and k; empty if no mixing is best.
+        plan_: rows that are mixed: columns row (position in X), space ("data": nearest by features, "label": by labels) and
+            k; empty if no mixing is best.
         parents_: the two rows behind each mixed row, in the order of the mixed rows: columns row, neighbor (positions in X)
             and lambda, the share of the first.
         report_: one row a candidate plan, with its RMSE on held-out rows, how much lower that is than without mixing, the

@@ -21,19 +21,19 @@ from mixrl.estimators.rows import Rows
 from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.many_tables import policy_problem
-from mixrl_env.plans import EVERY_PAIR, NO_MIXING, options_above, plan_table
+from mixrl_env.plans import NO_MIXING, options_above, plan_table
 
 Report = Callable[[float, str], None]
 """Called with the finished share of the work, and a few words on the current step."""
 POLICY = "policy"
 """The plan of the policy that has learned on generated tables."""
-_SIMPLE = (("label", 16), ("data", 16), ("label", 4), ("data", 4), ("both", 16), ("both", 4))
+_SIMPLE = (("label", 16), ("label", 4), ("both", 16), ("data", 16))
 _QUARTER = 4  # a neighbourhood is at most a quarter of the rows
-_MOST_PAIRS = 100_000  # of "every pair"
 _MOST_OF_POLICY = 2000  # rows: its features take a time that grows with the square of them
 _SHARE_OF_FIRST = 0.2  # of the time budget, for the plans in the first fold
-_CERTAIN = 1.0  # standard errors that a gain must exceed
+_CERTAIN = 1.5  # standard errors that a gain must exceed
 _COVER = 1.96
+_ROUNDING = 1e-9  # models of the same function differ by less
 _BLOCKS, _FEWEST_BLOCKS = 5, 3
 
 
@@ -86,17 +86,13 @@ class Planner:
         count = len(self._own)
         ks = [k for k in (16, 4) if _QUARTER * k <= count] or [1]
         simple = [_name(space, k) for space, k in _SIMPLE if k in ks] or [
-            _name(space, 1) for space in ("label", "data", "both")
+            _name(space, 1) for space in ("label", "both", "data")
         ]
-        every = [EVERY_PAIR] if count * (count - 1) // 2 <= _MOST_PAIRS else []
-        policy = [POLICY] if count <= _MOST_OF_POLICY else []
-        return [NO_MIXING, *simple[:1], *policy, *simple[1:], *every]
+        return [NO_MIXING, *simple[:1], *([POLICY] if count <= _MOST_OF_POLICY else []), *simple[1:]]
 
     def plan(self, name: str) -> pd.DataFrame:
-        """The plan as a table with columns row (index in all rows), space, k; one row with the space "all" for every pair."""
+        """The plan as a table with columns row (index in all rows), space and k."""
         problem = self._problem
-        if name == EVERY_PAIR:
-            return pd.DataFrame({"row": self._own, "space": "all", "k": len(self._own) - 1})
         if name == NO_MIXING:
             return pd.DataFrame({"row": self._own[:0], "space": [], "k": self._own[:0]})
         if name == POLICY:
@@ -117,13 +113,10 @@ class Planner:
 
     def pairs(self, plan: pd.DataFrame) -> IntArray:
         """The pairs that a plan mixes; see `Rows.pairs`."""
-        if (plan["space"] == "all").any():
-            i, j = np.triu_indices(len(self._own), 1)
-        else:
-            index_of = {tuple(option): index for index, option in enumerate(self._problem.options)}
-            options = np.array([index_of[one] for one in zip(plan["space"], plan["k"], strict=True)], dtype=np.int64)
-            place = np.searchsorted(self._own, plan["row"])  # rows are in order
-            i, j = self._problem.neighbors.pairs(place, options)
+        index_of = {tuple(option): index for index, option in enumerate(self._problem.options)}
+        options = np.array([index_of[one] for one in zip(plan["space"], plan["k"], strict=True)], dtype=np.int64)
+        place = np.searchsorted(self._own, plan["row"])  # rows are in order
+        i, j = self._problem.neighbors.pairs(place, options)
         return self._rows.pairs(self._own[i], self._own[j])
 
 
@@ -207,7 +200,7 @@ def judge(
 ) -> tuple[pd.DataFrame, str, Gain]:
     """Choose by squared errors on held-out rows, and say what choosing so gains.
 
-    A plan is chosen if its gain exceeds its standard error, and the most of all beyond it. The gain of choosing is measured on
+    A plan is chosen if its gain exceeds one and a half of its standard error, and the most of all beyond that. The gain of choosing is measured on
     each block of rows by what the other blocks choose.
 
     Args:
@@ -253,7 +246,7 @@ def judge(
 
 
 def _best(squared: FloatArray, groups: IntArray, weights: FloatArray) -> int:
-    """The plan whose gain exceeds its standard error by most, 0 if there is none; see `judge`."""
+    """The plan whose gain exceeds its uncertainty by most, 0 if there is none; see `judge`."""
     if not np.isfinite(squared[0]).all():
         with np.errstate(over="ignore"):
             return int(np.argmin(squared @ weights))
@@ -261,9 +254,6 @@ def _best(squared: FloatArray, groups: IntArray, weights: FloatArray) -> int:
     certain = [mean - _CERTAIN * error if np.isfinite(mean) else -np.inf for mean, error in gains]
     certain[0] = _ROUNDING
     return int(np.argmax(certain))
-
-
-_ROUNDING = 1e-9  # models of the same function differ by less
 
 
 def _gain(without: FloatArray, errors: FloatArray, groups: IntArray, weights: FloatArray) -> tuple[float, float]:
