@@ -12,7 +12,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from scipy.special import expit, logit, ndtr
-from sklearn.linear_model import LassoCV
 
 from mixrl.checkpoint import Checkpoints
 from mixrl.controls import PlayerIndex
@@ -125,6 +124,8 @@ def _ame(selected: FloatArray, rewards: FloatArray) -> FloatArray:
             the probability of selection; shape (trainings, players).
         rewards: shape (trainings,).
     """
+    from sklearn.linear_model import LassoCV  # slow to import
+
     scaled = (rewards - rewards.mean()) / (rewards.std() or 1.0)
     lasso = LassoCV(cv=min(5, len(rewards)), eps=0.01, alphas=20, max_iter=100_000, random_state=0)  # it draws nothing
     credit = lasso.fit(selected, scaled).coef_

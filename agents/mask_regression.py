@@ -16,7 +16,6 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, ndtr
-from sklearn.linear_model import BayesianRidge
 
 from mixrl.checkpoint import Checkpoints
 from mixrl.random_features import RandomFeatures, random_policies
@@ -119,6 +118,8 @@ class MaskRegression(Learner[MaskRegressionConfig]):
 
     def _regress(self) -> tuple[FloatArray, FloatArray]:
         """Mean and covariance of the posterior of the credit's weights, from all that was seen."""
+        from sklearn.linear_model import BayesianRidge  # slow to import
+
         pooled = np.concatenate([masks for call, _ in self._calls for masks in call])
         centred = np.concatenate([own - own.mean() for own in (np.concatenate(rewards) for _, rewards in self._calls)])
         # Scaled so that the priors of BayesianRidge suit any reward and batch; in P(credit > 0) the scales cancel.

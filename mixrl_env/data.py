@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.preprocessing import StandardScaler
 
 from mixrl_env.checks import check_seed
 from mixrl_env.streams import data_stream
+
+if TYPE_CHECKING:
+    from sklearn.preprocessing import StandardScaler
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -200,11 +202,15 @@ class RegressionData:
     @cached_property
     def x_scaler(self) -> StandardScaler:
         """Standardisation of the features, fitted on the training rows; a constant column is only centred."""
+        from sklearn.preprocessing import StandardScaler  # slow to import; checking a table does not need it
+
         return StandardScaler().fit(self.x_train)
 
     @cached_property
     def y_scaler(self) -> StandardScaler:
         """Standardisation of the labels, fitted on the training rows; a constant target is only centred."""
+        from sklearn.preprocessing import StandardScaler
+
         return StandardScaler().fit(self.y_train)
 
     def standardize_x(self, x: FloatArray) -> FloatArray:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.neighbors import NearestNeighbors
 
 from mixrl_env.data import FloatArray, IntArray
 
@@ -77,6 +76,8 @@ def nearest_neighbors(points: FloatArray, k: int) -> IntArray:
     Returns:
         Row indices, shape (n, k).
     """
+    from sklearn.neighbors import NearestNeighbors  # slow to import: it imports all linear models
+
     n = len(points)
     neighbors = np.empty((n, k), dtype=np.int64)
     # Of rows with the same values only the first k + 1 can be somebody's neighbours: heavy ties cost nothing.

@@ -7,10 +7,12 @@ seed, the name and the indices are hashed together.
 from __future__ import annotations
 
 import hashlib
-from typing import SupportsInt
+from typing import TYPE_CHECKING, SupportsInt
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream(seed: SupportsInt, name: str, *indices: SupportsInt) -> np.random.Generator:
@@ -26,6 +28,8 @@ def stream(seed: SupportsInt, name: str, *indices: SupportsInt) -> np.random.Gen
 
 def torch_stream(seed: SupportsInt, name: str, *indices: SupportsInt) -> torch.Generator:
     """The same for torch, on the CPU."""
+    import torch  # slow to import; most uses need only numpy
+
     return torch.Generator().manual_seed(_entropy(seed, name, indices) % 2**63)
 
 

@@ -9,7 +9,6 @@ import pytest
 from scipy.stats import norm
 from sklearn.linear_model import BayesianRidge
 
-import mixrl.mask_regression as mask_regression
 import mixrl_env  # noqa: F401  # registers the ids
 from mixrl import MaskRegression, MaskRegressionConfig
 from mixrl.random_features import RandomFeatures, random_policies
@@ -170,7 +169,7 @@ def test_probabilities_are_those_of_the_normal_posterior(
     num_features: int, trainings: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the variances that were estimated: mean and covariance of the weights solved from the normal equations."""
-    monkeypatch.setattr(mask_regression, "BayesianRidge", Spied)
+    monkeypatch.setattr("sklearn.linear_model.BayesianRidge", Spied)
     envs = Changed(4, noise=0.2)
     agent = MaskRegression(MaskRegressionConfig(num_features), seed=0).learn(envs, trainings)
     learned_p = agent.probabilities(ROWS)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.neighbors import NearestNeighbors
 
 from mixrl_env import NeighborOption, NeighborTable, neighbors
 from mixrl_env.neighbors import DEFAULT_OPTIONS, nearest_neighbors
@@ -123,12 +124,12 @@ def test_heavy_ties_are_searched_among_few_rows(monkeypatch: pytest.MonkeyPatch)
     points = np.random.default_rng(0).integers(1, 6, size=(3000, 1)).astype(float)
     fitted: list[int] = []
 
-    class Counted(neighbors.NearestNeighbors):  # type: ignore[misc]
+    class Counted(NearestNeighbors):  # type: ignore[misc]
         def fit(self, rows: np.ndarray) -> Any:
             fitted.append(len(rows))
             return super().fit(rows)
 
-    monkeypatch.setattr(neighbors, "NearestNeighbors", Counted)
+    monkeypatch.setattr("sklearn.neighbors.NearestNeighbors", Counted)
     table = nearest_neighbors(points, 16)
     assert fitted == [5 * 17]
     for row in (0, 1500, 2999):

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-import pandas as pd
-
 from mixrl_env.data import RegressionData
 
 SPLIT_SIZES = (200, 200, 100)
@@ -22,6 +20,8 @@ def load_no2(split_seed: int) -> RegressionData:
     Args:
         split_seed: the same seed draws the same 200 / 200 / 100 rows.
     """
+    import pandas as pd  # slow to import; listing the datasets does not need it
+
     with files("mixrl_env.datasets").joinpath("no2.csv").open() as table:
         frame = pd.read_csv(table)
     target = "log_no2"

