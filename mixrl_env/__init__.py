@@ -1,21 +1,41 @@
-"""MixRL as a Gymnasium environment family; importing this package registers the ids."""
+"""MixRL as a Gymnasium environment family; importing this package registers the ids.
+
+The other names are imported on first use, so `import mixrl_env` is fast and does not import torch.
+"""
 
 import os
-from functools import partial
+import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
-import torch
-
-from mixrl_env.data import RegressionData
-from mixrl_env.datasets import dataset_names, load_dataset
-from mixrl_env.datasets.own import from_frame, read_table
-from mixrl_env.env import MixRLEnv
-from mixrl_env.many_tables import MixRLTablesEnv, MixRLTablesVectorEnv
-from mixrl_env.neighbors import NeighborOption, NeighborTable
-from mixrl_env.problem import MixingProblem, Outcome, ProblemConfig
+from mixrl_env.lazy_exports import lazy_exports
 from mixrl_env.registration import register_envs
-from mixrl_env.regressor import FittedRegressors, RegressorConfig, fit_regressors
-from mixrl_env.vector import MixRLVectorEnv
+
+if TYPE_CHECKING:
+    from mixrl_env.data import RegressionData
+    from mixrl_env.datasets import dataset_names, load_dataset
+    from mixrl_env.datasets.own import from_frame, read_table
+    from mixrl_env.env import MixRLEnv
+    from mixrl_env.many_tables import MixRLTablesEnv, MixRLTablesVectorEnv
+    from mixrl_env.neighbors import NeighborOption, NeighborTable
+    from mixrl_env.problem import MixingProblem, Outcome, ProblemConfig
+    from mixrl_env.regressor import FittedRegressors, RegressorConfig, fit_regressors
+    from mixrl_env.vector import MixRLVectorEnv
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "mixrl_env.data": ("RegressionData",),
+            "mixrl_env.datasets": ("dataset_names", "load_dataset"),
+            "mixrl_env.datasets.own": ("from_frame", "read_table"),
+            "mixrl_env.env": ("MixRLEnv",),
+            "mixrl_env.many_tables": ("MixRLTablesEnv", "MixRLTablesVectorEnv"),
+            "mixrl_env.neighbors": ("NeighborOption", "NeighborTable"),
+            "mixrl_env.problem": ("MixingProblem", "Outcome", "ProblemConfig"),
+            "mixrl_env.regressor": ("FittedRegressors", "RegressorConfig", "fit_regressors"),
+            "mixrl_env.vector": ("MixRLVectorEnv",),
+        },
+    )
 
 try:
     __version__ = version("mixrl")
@@ -24,9 +44,15 @@ except PackageNotFoundError:  # a checkout on the path that was never installed
 
 register_envs()
 
+
+def _use_one_thread() -> None:
+    """Limit torch to one thread in a forked child: OpenMP's threads do not survive a fork, and work for them never ends."""
+    if torch := sys.modules.get("torch"):  # a child that imports torch itself starts its own threads
+        torch.set_num_threads(1)
+
+
 if hasattr(os, "register_at_fork"):
-    # OpenMP's threads do not survive a fork, and a child that gives them work waits forever: it must do with one thread.
-    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+    os.register_at_fork(after_in_child=_use_one_thread)
 
 __all__ = [
     "FittedRegressors",
