@@ -44,7 +44,7 @@ class MixingEstimator(BaseEstimator):
         estimator: Any = None,
         *,
         strategy: Strategy = "search",
-        cv: Any = 10,
+        cv: Any = 5,
         time_budget: float | None = None,
         categorical: Categorical = "refuse",
         round_integers: bool = False,

@@ -1,10 +1,9 @@
-"""The estimators on public tables: what they gain over not mixing, over other ways to mix, and over boosted trees."""
+"""The estimators on measured tables: what they gain, whether the gain they show is right, and what other models reach."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,11 +12,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
 
-from experiments.methods import Trial, method_of
-from experiments.presets import Settings
 from experiments.runner.cells import Cell, Row
 from experiments.runner.store import Results
 from experiments.show.figures import draw_differences, save_figure
@@ -25,27 +24,26 @@ from experiments.show.statistics import mean_interval
 from experiments.show.tables import Titled
 from experiments.study import Datasets, Seeds, Study
 from mixrl import MixRLRegressor
-from mixrl.estimators.models import deal, fit_networks, folds_stream
-from mixrl.estimators.search import default_config, models_stream
-from mixrl_env import MixingProblem, load_dataset
-from mixrl_env.data import FloatArray
-from mixrl_env.datasets.known import KNOWN
+from mixrl.estimators.base import Strategy
+from mixrl_env import load_dataset
 from mixrl_env.metrics import rmse
 from mixrl_env.plans import NO_MIXING
 
-NETWORKS = ("No Augmentation", "Original Mixup", "C-Mixup")
-"""Five networks of `MixRLRegressor`'s own kind, one a fold, averaged alike; only their mixed rows differ."""
-MIXRL = "MixRL"
-TREES: dict[str, Callable[[int], Any]] = {
+NONE, SEARCH = "No mixing", "MixRL (search)"
+STRATEGIES: dict[str, Strategy] = {NONE: "none", "MixRL (pretrained)": "pretrained", SEARCH: "search"}
+"""Ten networks, averaged alike; only their mixed rows differ."""
+OTHERS: dict[str, Callable[[int], Any]] = {
     "Boosted trees": lambda seed: HistGradientBoostingRegressor(random_state=seed),
     "Random forest": lambda seed: RandomForestRegressor(random_state=seed),
+    "Gaussian process": lambda seed: make_pipeline(
+        StandardScaler(),
+        GaussianProcessRegressor(ConstantKernel() * RBF(3.0) + WhiteKernel(0.1), normalize_y=True, random_state=seed),
+    ),
 }
-_FOLDS = 5
-_FARTHEST = -30  # percent; values beyond are written at the edge
-PAIRS = (
-    *((MIXRL, other) for other in (*NETWORKS, "Boosted trees")),
-    *((f"{name}, {MIXRL}", name) for name in TREES),
-)
+MIXED = "Random forest, MixRL"
+"""The forest on its own rows and those that a search of ten seconds chose for it."""
+_BUDGET = 10.0
+_FARTHEST = -40  # percent; values beyond are drawn at the edge
 
 
 class Estimators(Study):
@@ -53,7 +51,7 @@ class Estimators(Study):
 
     Attributes:
         datasets: names for `mixrl_env.load_dataset`.
-        splits: seeds.
+        splits: seeds. On the first, the search is done a second time with another seed.
     """
 
     kind: Literal["estimators"] = "estimators"
@@ -62,151 +60,100 @@ class Estimators(Study):
 
     def cells(self) -> list[Cell]:
         """One a table and split."""
-        return self.grid(self._cell, dataset=self.datasets, split_seed=self.splits)
+        return self.grid(self._cell, split_seed=self.splits, dataset=self.datasets)
 
-    def _cell(self, dataset: str, split: int) -> list[Row]:
+    def _cell(self, split: int, dataset: str) -> list[Row]:
         data = load_dataset(dataset, split).with_standardized_labels()
         assert data.x_test is not None
         assert data.y_test is not None
-        x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
-        rows = []
-        methods: dict[str, Callable[[], tuple[FloatArray, list[str]]]] = {
-            name: partial(_networks, name, x, y, data.x_test, split) for name in NETWORKS
+        x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])[:, 0]
+        models: dict[str, Any] = {
+            name: MixRLRegressor(strategy=strategy, random_state=split) for name, strategy in STRATEGIES.items()
         }
-        methods[MIXRL] = partial(_estimator, MixRLRegressor(random_state=split, folds=_FOLDS), x, y, data.x_test)
-        for name, make in TREES.items():
-            methods[name] = partial(_estimator, make(split), x, y, data.x_test)
-            methods[f"{name}, {MIXRL}"] = partial(
-                _estimator, MixRLRegressor(make(split), random_state=split, folds=_FOLDS), x, y, data.x_test
-            )
-        for name, predict in methods.items():
+        models |= {name: make(split) for name, make in OTHERS.items()}
+        models[MIXED] = MixRLRegressor(OTHERS["Random forest"](split), time_budget=_BUDGET, random_state=split)
+        rows = []
+        for name, model in models.items():
             began = time.monotonic()
-            predicted, chosen = predict()
-            rows.append(
-                {
-                    "method": name,
-                    "test_rmse": rmse(data.y_test, predicted),
-                    "chosen": chosen,
-                    "seconds": round(time.monotonic() - began, 1),
-                }
-            )
+            predicted = model.fit(x, y).predict(data.x_test)
+            seconds = round(time.monotonic() - began, 1)
+            gain = getattr(model, "gain_", (np.nan,) * 3)
+            row = {"method": name, "test_rmse": rmse(data.y_test, predicted[:, None]), "num_rows": len(x), "seconds": seconds}
+            row |= {"chosen": getattr(model, "chosen_", ""), **dict(zip(("gain", "low", "high"), gain, strict=True))}
+            rows.append(row | {"again": ""})
+        if split == 0:
+            again = MixRLRegressor(strategy="search", random_state=1000 + split).fit(x, y)
+            rows[list(models).index(SEARCH)]["again"] = again.chosen_
         return rows
 
     @staticmethod
     def tables(results: Results) -> list[Titled]:
-        """Errors; differences on each table and over all that were measured; what was chosen, and what it gained."""
-        stored = _ordered(results.rows)
+        """Log ratios on each table, over all of them; what was chosen; gains that were shown and that were had."""
+        rows = results.rows
         return [
-            ("Test RMSE in standard deviations of the label, means over splits", _errors(stored)),
-            ("Differences of test RMSE in percent of the second, paired by split, 95% intervals", _differences(stored)),
-            ("How often MixRL chose not to mix, and minutes a fit", _answers(stored)),
-            ("MixRL - No Augmentation in percent, by how many ways to mix were chosen", _by_answer(stored)),
+            ("Log ratio of the test RMSE to that of no mixing, percent, 95% intervals", _ratios(rows)),
+            ("What the search chose, the gain it shows in percent of the RMSE, and the gain on test rows", _verdicts(rows)),
         ]
 
     @staticmethod
     def draw(results: Results, out: Path) -> list[Path]:
-        """Differences in percent, a panel for each pair of methods."""
-        stored = _ordered(results.rows)
-        figure = Figure(figsize=(11, 5.6), layout="constrained")
-        names = [*dict.fromkeys(stored["dataset"])]
-        for axes, (ours, theirs) in zip(figure.subplots(2, 3, sharey=True).flat, PAIRS, strict=True):
-            percent = {name: _percent(stored[stored["dataset"] == name], ours, theirs) for name in names}
-            draw_differences(axes, percent)
-            axes.set_xlim(left=max(axes.get_xlim()[0], _FARTHEST))
-            for place, values in enumerate(percent.values()):
-                if values.mean() < _FARTHEST:
-                    axes.text(
-                        0.02,
-                        place,
-                        f"\N{LEFTWARDS ARROW} {values.mean():.0f}",
-                        transform=axes.get_yaxis_transform(),
-                        va="center",
-                    )
-            axes.set_title(f"{ours}\nagainst {theirs}", fontsize=9)
-        figure.supxlabel("difference of test RMSE in percent; left of 0 is better", fontsize=9)
+        """Log ratios in percent, a panel for each method."""
+        logs = log_ratios(results.rows)
+        shown = {name: (name, NONE) for name in logs if name != MIXED} | {MIXED: (MIXED, "Random forest")}
+        figure = Figure(figsize=(11, 0.24 * logs.index.get_level_values("dataset").nunique() + 1.6), layout="constrained")
+        for axes, (name, (ours, theirs)) in zip(figure.subplots(1, len(shown), sharey=True), shown.items(), strict=True):
+            against = logs[ours] - logs.get(theirs, 0.0)
+            percent = 100 * against.clip(_FARTHEST / 100, -_FARTHEST / 100)
+            draw_differences(axes, {str(table): own.to_numpy() for table, own in percent.groupby("dataset", sort=False)})
+            axes.set_title(f"{name}\nagainst {theirs}", fontsize=8)
+        figure.supxlabel("log ratio of the test RMSE, percent; left of 0 is better", fontsize=9)
         return [save_figure(figure, out / "estimators.png")]
 
 
-def _networks(method: str, x: FloatArray, y: FloatArray, x_test: FloatArray, split: int) -> tuple[FloatArray, list[str]]:
-    """The mean prediction of networks on the folds, weights and batches of `MixRLRegressor`; and the chosen parameters."""
-    seed = int(check_random_state(split).randint(2**31 - 1))  # as the estimator draws it
-    scaler, predictions, chosen = StandardScaler().fit(y), [], list[str]()
-    for number, fold in enumerate(deal(x, scaler.transform(y), _FOLDS, folds_stream(seed))):
-        config = replace(default_config(len(fold.data.x_train)), pretrained=False)
-        problem = MixingProblem(fold.data, config)
-        settings = Settings(agent="none", final_trainings=1, regressor=config.regressor)
-        augmented = method_of(method)(Trial(problem, settings, split))
-        (predict,) = fit_networks(config)(fold, augmented.sets[:1], [models_stream(seed, number)])
-        predictions.append(predict(x_test))
-        chosen += [f"{name} = {value:g}" for name, value in augmented.choice.parameters.items()]
-    mean: FloatArray = scaler.inverse_transform(np.mean(predictions, axis=0))
-    return mean, list(dict.fromkeys(chosen))
+def log_ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    """Log of the test RMSE over that of no mixing: methods across, (dataset, split_seed) down, tables in the given order."""
+    wide = rows.pivot(index=["dataset", "split_seed"], columns="method", values="test_rmse")
+    wide = wide.reindex(rows["dataset"].unique(), level="dataset")
+    logs: pd.DataFrame = wide.div(wide[NONE], axis=0).map(np.log)
+    return logs[[name for name in rows["method"].unique() if name != NONE]]
 
 
-def _estimator(model: Any, x: FloatArray, y: FloatArray, x_test: FloatArray) -> tuple[FloatArray, list[str]]:
-    predicted = np.asarray(model.fit(x, y[:, 0]).predict(x_test))[:, None]
-    return predicted, list(getattr(model, "chosen_", ()))
-
-
-def _percent(stored: pd.DataFrame, ours: str, theirs: str) -> np.ndarray:
-    """Difference of the errors of two methods in percent of the second's, one for each split that has both."""
-    by_split = stored.pivot(index="split_seed", columns="method", values="test_rmse")
-    percent: np.ndarray = (100 * (by_split[ours] / by_split[theirs] - 1)).dropna().to_numpy()
-    return percent
-
-
-def _ordered(stored: pd.DataFrame) -> pd.DataFrame:
-    """Measured tables first, then generated ones."""
-    return stored.sort_values("dataset", key=lambda names: names.isin(list(KNOWN)), kind="stable")
-
-
-def _errors(stored: pd.DataFrame) -> pd.DataFrame:
-    means = stored.pivot_table(index="dataset", columns="method", values="test_rmse", sort=False)
-    table = pd.DataFrame(
-        {"Table": means.index, "Splits": stored.groupby("dataset", sort=False)["split_seed"].nunique().to_numpy()}
-    )
-    for method in dict.fromkeys(stored["method"]):
-        table[method] = [f"{value:.3f}" for value in means[method]]
-    return table
-
-
-def _differences(stored: pd.DataFrame) -> pd.DataFrame:
-    by_table = {str(name): rows for name, rows in stored.groupby("dataset", sort=False)}
-    measured = [name for name in by_table if name not in KNOWN]
-    lines: list[dict[str, str]] = [{"Table": name} for name in by_table] + [{"Table": f"mean of {len(measured)} measured"}]
-    for ours, theirs in PAIRS:
-        means = []
-        for line, rows in zip(lines, by_table.values(), strict=False):
-            percent = _percent(rows, ours, theirs)
-            means.append(percent.mean())
-            line[f"{ours} - {theirs}"] = mean_interval(percent).rounded(1)
-        lines[-1][f"{ours} - {theirs}"] = mean_interval(means[: len(measured)]).rounded(1)
-    return pd.DataFrame(lines)
-
-
-def _answers(stored: pd.DataFrame) -> pd.DataFrame:
-    table = []
-    for dataset, rows in stored.groupby("dataset", sort=False):
-        line: dict[str, object] = {"Table": dataset}
-        for method in (MIXRL, *(f"{name}, {MIXRL}" for name in TREES)):
-            own = rows[rows["method"] == method]
-            unmixed = own["chosen"].map(lambda chosen: chosen == [NO_MIXING]).sum()
-            line[f"{method}: not to mix"] = f"{unmixed} of {len(own)}"
-            line[f"{method}: minutes"] = f"{own['seconds'].mean() / 60:.1f}"
-        table.append(line)
-    return pd.DataFrame(table)
-
-
-def _by_answer(stored: pd.DataFrame) -> pd.DataFrame:
-    """Without mixing both sides are the same networks; with one way they are as many, and with several MixRL's are more."""
-    own = stored[stored["method"] == MIXRL].set_index(["dataset", "split_seed"])
-    other = stored[stored["method"] == NETWORKS[0]].set_index(["dataset", "split_seed"])
-    percent = 100 * (own["test_rmse"] / other["test_rmse"] - 1)
-    ways, unmixed = own["chosen"].map(len), own["chosen"].map(lambda chosen: chosen == [NO_MIXING])
-    groups = {"no mixing": unmixed, "one": (ways == 1) & ~unmixed, "several": ways > 1}
-    table = [
-        {"Ways": name, "Splits": int(which.sum()), "Difference": mean_interval(percent[which]).rounded(1)}
-        for name, which in groups.items()
-        if which.any()
+def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    logs = 100 * log_ratios(rows)
+    lines = [
+        {"Table": str(dataset), **{str(name): f"{own[name].mean():+.1f}" for name in logs}}
+        for dataset, own in logs.groupby("dataset", sort=False)
     ]
-    return pd.DataFrame(table)
+    means = logs.groupby("dataset", sort=False).mean()
+    spectra = means[means.index.str.startswith("tecator")]
+    for name, some in ((f"mean of {len(means)}", means), (f"mean of {len(spectra)} spectra", spectra)):
+        if len(some):
+            lines.append({"Table": name, **{str(method): mean_interval(some[method]).rounded(1) for method in means}})
+    lines.append({"Table": "worst", **{str(method): f"{means[method].max():+.1f}" for method in means}})
+    seconds = {str(method): f"{own['seconds'].mean():.0f}" for method, own in rows.groupby("method")}
+    return pd.DataFrame([*lines, {"Table": "seconds a fit", **{str(method): seconds[str(method)] for method in means}}])
+
+
+def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Runs of the search by their verdict: how often the interval holds the gain on test rows, and another seed agrees."""
+    own = rows[rows["method"] == SEARCH].set_index(["dataset", "split_seed"])
+    none = rows[rows["method"] == NONE].set_index(["dataset", "split_seed"])["test_rmse"]
+    had, again = none - own["test_rmse"], own[own["again"] != ""]
+    agrees = (again["again"] == NO_MIXING) == (again["chosen"] == NO_MIXING)
+    lines = []
+    for verdict, some in (("mix", own[own["chosen"] != NO_MIXING]), ("do not mix", own[own["chosen"] == NO_MIXING])):
+        if not len(some):
+            continue
+        gained, twice = had[some.index], agrees[agrees.index.isin(some.index)]
+        lines.append(
+            {
+                "Verdict": verdict,
+                "Runs": str(len(some)),
+                "Shown": mean_interval(100 * some["gain"]).rounded(1) if verdict == "mix" else "",
+                "Gain on test rows": mean_interval(100 * gained / none[some.index]).rounded(1),
+                "Gained": f"{(gained > 0).sum()} of {len(some)}" if verdict == "mix" else "",
+                "Within the interval": f"{gained.between(some['low'], some['high']).sum()} of {len(some)}",
+                "The same with another seed": f"{twice.sum()} of {len(twice)}",
+            }
+        )
+    return pd.DataFrame(lines)

@@ -105,6 +105,22 @@ SOURCES: dict[str, Source] = {
     "cpus": Source("MASS", "cpus", ("perf",), ("syct", "mmin", "mmax", "cach", "chmin", "chmax")),
     "mcycle": Source("MASS", "mcycle", ("accel",), ("times",)),
     "ethanol": Source("lattice", "ethanol", ("NOx",), ("C", "E")),
+    "glass": Source("MASS", "fgl", ("RI",), ("Na", "Mg", "Al", "Si", "K", "Ca", "Ba", "Fe")),
+    "soil": Source("MASS", "gilgais", ("e80",), ("pH00", "pH30", "pH80", "e00", "e30", "c00", "c30")),
+    "athletes": Source("DAAG", "ais", ("pcBfat",), ("rcc", "wcc", "hc", "hg", "ferr", "bmi", "ssf", "ht", "wt")),
+    "hawks": Source("Stat2Data", "Hawks", ("Weight",), ("Wing", "Culmen", "Hallux", "Tail")),
+    "penguins": Source(
+        "palmerpenguins", "penguins", ("body_mass_g",), ("bill_length_mm", "bill_depth_mm", "flipper_length_mm")
+    ),
+    "crabs": Source("MASS", "crabs", ("BD",), ("FL", "RW", "CL", "CW")),
+    "possums": Source(
+        "DAAG",
+        "possum",
+        ("totlngth",),
+        ("age", "hdlngth", "skullw", "taill", "footlgth", "earconch", "eye", "chest", "belly"),
+    ),
+    "liver": Source("texmex", "liver", ("ALT.M",), ("ALP.B", "ALT.B", "AST.B", "TBL.B", "ALP.M", "AST.M", "TBL.M")),
+    "insulin": Source("heplots", "Diabetes", ("sspg",), ("relwt", "glufast", "glutest", "instest")),
     # Tecator: near-infrared spectra of meat.
     "tecator": Source("modeldata", "meats", ("water", "fat", "protein"), _ABSORBANCES, own_units=True),
     **{
