@@ -58,13 +58,16 @@ NEEDS: dict[str, Callable[[], None]] = {"docs/datasets.md": dacon_table}
 
 @pytest.mark.usefixtures("_global_generators_kept")
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name_of)
-def test_blocks_of_python_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_python_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     """In one namespace, in order, in an empty folder; with tiny regressors, so that what is learned is nothing."""
     if reason := RUN_ELSEWHERE.get(name_of(page)):
         pytest.skip(reason)
     monkeypatch.chdir(tmp_path)
     if name_of(page) != "docs/tables.md":  # whose regressors are small, and trained to the end
         cheaply(monkeypatch)
+        request.getfixturevalue("small_networks")
     NEEDS.get(name_of(page), lambda: None)()
     assert page.read_text().count("```python") == len(blocks(page, "python"))  # none is hidden in a list
     names: dict[str, Any] = {"__name__": "__main__"}

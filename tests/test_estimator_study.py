@@ -1,4 +1,4 @@
-"""The study of the estimators on public tables: one cell for real, and its tables against loops."""
+"""The study of the estimators on measured tables: one cell for real, and its tables against loops."""
 
 from __future__ import annotations
 
@@ -12,83 +12,66 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import root_mean_squared_error
 
 from experiments.studies import estimators as study
-from experiments.studies.estimators import MIXRL, NETWORKS, PAIRS, TREES, Estimators
-from mixrl import MixRLRegressor
-from mixrl.estimators import search
+from experiments.studies.estimators import MIXED, NONE, OTHERS, SEARCH, STRATEGIES, Estimators
 from mixrl_env import load_dataset
+from mixrl_env.plans import NO_MIXING
 from tests.studies import as_results, compute
 
-METHODS = (*NETWORKS, MIXRL, *(method for name in TREES for method in (name, f"{name}, {MIXRL}")))
+METHODS = (*STRATEGIES, *OTHERS, MIXED)
 
 
 @pytest.mark.usefixtures("small_networks")
 def test_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every method once, on a table of 200 rows, with cheap models in place of the trees and nothing learned."""
-    monkeypatch.setattr(study, "TREES", {name: lambda seed: Ridge() for name in TREES})
-    monkeypatch.setattr(study, "MixRLRegressor", lambda *arguments, **more: MixRLRegressor(*arguments, **more, trainings=0))
-    monkeypatch.setattr(study, "_FOLDS", 2)
-    (cell,) = Estimators(datasets=("noisy_corner",), splits=(2,)).cells()
+    """Every method once, on a small table, with cheap models in place of the others."""
+    monkeypatch.setattr(study, "OTHERS", {name: lambda seed: Ridge() for name in OTHERS})
+    (cell,) = Estimators(datasets=("noisy_corner",), splits=(0,)).cells()
     rows = compute(cell).set_index("method")
-    assert list(rows.index) == list(METHODS)
-    data = load_dataset("noisy_corner", 2).with_standardized_labels()
+    assert tuple(rows.index) == METHODS
+    data = load_dataset("noisy_corner", 0).with_standardized_labels()
     assert data.x_test is not None
     x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
     ridge = Ridge().fit(x, y[:, 0]).predict(data.x_test)
     assert rows.loc["Boosted trees", "test_rmse"] == pytest.approx(root_mean_squared_error(data.y_test, ridge))
-    assert rows["test_rmse"].between(0, 1).all()  # worse than predicting the mean would be above 1
-    assert rows.loc[MIXRL, "chosen"]
-    assert rows.loc["Random forest", "chosen"] == []
-    assert rows.loc["C-Mixup", "chosen"][0].startswith("bandwidth = ")
+    assert rows["test_rmse"].between(0, 1.5).all()
+    assert rows.loc[NONE, "chosen"] == NO_MIXING
+    assert (rows["again"] != "").tolist() == [name == SEARCH for name in METHODS]
+    assert rows["gain"].notna().tolist() == [name in (SEARCH, MIXED) for name in METHODS]
+    if rows.loc[SEARCH, "chosen"] == NO_MIXING:
+        assert rows.loc[SEARCH, "test_rmse"] == rows.loc[NONE, "test_rmse"]  # the same networks
 
 
-@pytest.mark.usefixtures("small_networks")
-@pytest.mark.parametrize("way", ["no mixing", "every pair"])
-def test_networks_of_both_sides_are_the_same(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for their mixed rows: where the estimator chooses what a baseline does, it predicts the same."""
-    data = load_dataset("noisy_corner", 1)
-    x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
-    monkeypatch.setattr(search, "compare", lambda errors: forced(errors, way))
-    ours = MixRLRegressor(random_state=3, trainings=0).fit(x, y[:, 0]).predict(data.x_val)
-    theirs, _ = study._networks("No Augmentation" if way == "no mixing" else "Original Mixup", x, y, data.x_val, 3)
-    assert theirs[:, 0] == pytest.approx(ours, rel=1e-6 if way == "no mixing" else 1e-3)
-
-
-def forced(errors: dict[str, np.ndarray], way: str) -> pd.DataFrame:
-    return pd.DataFrame({"way": list(errors), "rmse": 1.0, "gain": 0.0, "standard_error": 0.0}).assign(
-        chosen=[other == way for other in errors]
-    )
-
-
-def stored_rows(splits: int) -> pd.DataFrame:
+def stored_rows() -> pd.DataFrame:
     rng, rows = np.random.default_rng(0), []
-    for dataset in ("gap", "no2", "auto"):
-        for split in range(splits):
-            for number, method in enumerate(METHODS):
-                chosen = ["no mixing"] if MIXRL in method and split == 0 else ["k = 4"]
-                error = rng.uniform(0.4, 0.6)
-                row = {"dataset": dataset, "split_seed": split, "method": method, "test_rmse": error}
-                rows.append({**row, "chosen": chosen, "seconds": 60.0 * number})
+    for split in range(4):
+        for dataset in ("tecator_fat", "auto"):
+            for method in METHODS:
+                mixes = method == SEARCH and split > 0
+                row = {"dataset": dataset, "split_seed": split, "method": method, "test_rmse": rng.uniform(0.4, 0.6)}
+                row |= {"chosen": "label, k = 16" if mixes else NO_MIXING, "seconds": 3.0, "again": ""}
+                row |= dict(zip(("gain", "low", "high"), (0.1, 0.0, 0.2) if mixes else (0.0,) * 3, strict=True))
+                rows.append(row | ({"again": NO_MIXING} if method == SEARCH and split < 2 else {}))
     return pd.DataFrame(rows)
 
 
 def test_tables_against_loops(tmp_path: Path) -> None:
-    stored = stored_rows(5)
-    (_, errors), (_, differences), (_, answers), (_, by_answer) = Estimators.tables(as_results(stored))
-    of = stored.set_index(["dataset", "method", "split_seed"]).sort_index()["test_rmse"]
-    assert list(errors["Table"]) == ["no2", "auto", "gap"]  # measured ones first
-    assert errors.set_index("Table").loc["auto", MIXRL] == f"{of['auto', MIXRL].mean():.3f}"
-    for ours, theirs in PAIRS:
-        column, means = differences.set_index("Table")[f"{ours} - {theirs}"], []
-        for dataset in ("no2", "auto"):
-            percent = [100 * (of[dataset, ours, split] / of[dataset, theirs, split] - 1) for split in range(5)]
-            interval = stats.ttest_1samp(percent, 0).confidence_interval()
-            assert column[dataset] == f"{np.mean(percent):+.1f} [{interval.low:+.1f}, {interval.high:+.1f}]"
-            means.append(np.mean(percent))
-        assert column["mean of 2 measured"].startswith(f"{np.mean(means):+.1f} [")
-    assert set(answers[f"{MIXRL}: not to mix"]) == {"1 of 5"}
-    assert set(answers[f"{MIXRL}: minutes"]) == {"3.0"}
-    unmixed = [100 * (of[dataset, MIXRL, 0] / of[dataset, NETWORKS[0], 0] - 1) for dataset in ("no2", "auto", "gap")]
-    assert by_answer[["Ways", "Splits"]].to_numpy().tolist() == [["no mixing", 3], ["one", 12]]
-    assert by_answer["Difference"][0].startswith(f"{np.mean(unmixed):+.1f} [")
+    stored = stored_rows()
+    of = stored.set_index(["dataset", "method", "split_seed"])["test_rmse"]
+    (_, ratios), (_, verdicts) = Estimators.tables(as_results(stored))
+    table, means = ratios.set_index("Table"), []
+    for dataset in ("tecator_fat", "auto"):
+        percent = [100 * np.log(of[dataset, SEARCH, split] / of[dataset, NONE, split]) for split in range(4)]
+        means.append(np.mean(percent))
+        assert table.loc[dataset, SEARCH] == f"{means[-1]:+.1f}"
+    low, high = stats.ttest_1samp(means, 0).confidence_interval()
+    assert table.loc["mean of 2", SEARCH] == f"{np.mean(means):+.1f} [{low:+.1f}, {high:+.1f}]"
+    assert table.loc["mean of 1 spectra", SEARCH] == f"{means[0]:+.1f}"
+    assert table.loc["worst", SEARCH] == f"{max(means):+.1f}"
+    had = [of[dataset, NONE, split] - of[dataset, SEARCH, split] for split in (1, 2, 3) for dataset in ("tecator_fat", "auto")]
+    line = verdicts.set_index("Verdict").loc["mix"]
+    assert line["Runs"] == "6"
+    assert line["Gained"] == f"{sum(gain > 0 for gain in had)} of 6"
+    assert line["Within the interval"] == f"{sum(0 <= gain <= 0.2 for gain in had)} of 6"
+    assert line["The same with another seed"] == "0 of 2"
+    assert verdicts.set_index("Verdict").loc["do not mix", "The same with another seed"] == "2 of 2"
     (picture,) = Estimators.draw(as_results(stored), tmp_path)
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
-from sklearn.utils.validation import check_array
 
 from mixrl_env.data import LARGEST, FloatArray, IntArray
 from mixrl_env.datasets.own import as_numbers
@@ -193,6 +192,8 @@ def as_matrix(y: Any, name: str = "y") -> FloatArray:
         frame = pd.DataFrame(y).reset_index(drop=True)
         check_names(frame, name)
         return as_numbers(frame, name, from_0).to_numpy()
+    from sklearn.utils.validation import check_array  # slow to import; the command needs no more than names and numbers
+
     labels = as_floats(
         y, name, lambda: check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name=name)
     )

@@ -16,8 +16,9 @@ class MixRLSampler(MixingEstimator):
 
     With `strategy="search"` candidate plans compete with no mixing: one by a policy that has learned on generated tables
     (`mixrl.CreditRegression`), and simple ones, such as the 16 nearest by label for every row. In every fold a model is trained
-    with each of them and judged by the rows that the fold holds out. A plan is chosen if its gain exceeds one and a half of its standard error.
-    With `strategy="pretrained"` the policy alone decides, in a second or two and for small networks; no row is held out.
+    with each of them and judged by the rows that the fold holds out. A plan is chosen if its gain exceeds one and a half of its
+    standard error. With `strategy="pretrained"` the policy alone decides, in a second or two and for small networks; no row is
+    held out.
 
     The order of the rows changes no result.
 

@@ -200,8 +200,8 @@ def judge(
 ) -> tuple[pd.DataFrame, str, Gain]:
     """Choose by squared errors on held-out rows, and say what choosing so gains.
 
-    A plan is chosen if its gain exceeds one and a half of its standard error, and the most of all beyond that. The gain of choosing is measured on
-    each block of rows by what the other blocks choose.
+    A plan is chosen if its gain exceeds one and a half of its standard error, and the most of all beyond that. The gain of
+    choosing is measured on each block of rows by what the other blocks choose.
 
     Args:
         errors: squared errors of each plan on the held-out rows, shape (n,), no mixing first.
