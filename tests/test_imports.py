@@ -35,8 +35,8 @@ def test_packages_names_and_ids_need_nothing_slow(code: str) -> None:
     assert slow_modules_after(code) == set()
 
 
-def test_checking_a_table_needs_only_pandas() -> None:
-    code = "from mixrl_env.datasets.own import as_numbers, check_columns; from mixrl_env.datasets.reading import read_file"
+def test_a_table_is_checked_and_refused_with_pandas_alone() -> None:
+    code = "from mixrl.estimators.command import augment\nfrom pathlib import Path\ntry: augment(Path('none.csv'))\nexcept OSError: pass"
     assert slow_modules_after(code) == {"pandas"}
 
 

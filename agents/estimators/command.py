@@ -239,6 +239,8 @@ def _summary(sampler: MixRLSampler, targets: Sequence[str], before: int, after: 
     mixing = sampler.chosen_ != _NO_MIXING
     rows = f"{before} rows before, {after} after; the mixed ones are the last {after - before}."
     if not len(sampler.report_):
+        if sampler.strategy == "none":
+            return ["", rows]
         expected = f" It expects {1 - math.exp(-sampler.expected_gain_):.0%} less error of small networks."
         return ["", f"The policy mixes.{expected}" if mixing else "The policy mixes nothing.", rows]
     report = sampler.report_.set_index("plan")

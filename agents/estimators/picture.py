@@ -52,7 +52,7 @@ def _where(axes: Axes, x: FloatArray, labels: pd.Series, mixed: FloatArray) -> N
         shares = components.explained_variance_ratio_
         axes.set(xlabel=f"first component ({shares[0]:.0%})", ylabel=f"second component ({shares[1]:.0%})")
     else:
-        rng = stream(0, "jitter")
+        rng = stream(0, "height of dots")
         own, new = (np.column_stack([rows[:, 0], rng.uniform(0, 1, len(rows))]) for rows in (x, mixed))
         axes.set(xlabel="the feature", yticks=[])
     new = new[:: 1 + len(new) // _MOST_DOTS]
