@@ -53,6 +53,14 @@ def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
 
 
 @pytest.fixture
+def any_gain_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The estimators choose a plan even where its gain is within its standard error: tests of what is then mixed."""
+    from mixrl.estimators import search
+
+    monkeypatch.setattr(search, "_CERTAIN", 0.0)
+
+
+@pytest.fixture
 def small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The estimators' networks of the same kind, but quick to train."""
     from mixrl.estimators import models

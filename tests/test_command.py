@@ -116,7 +116,7 @@ def test_the_answer_may_be_not_to_augment(folder: Path, run: Run, monkeypatch: p
     table = pd.DataFrame({"a": rng.uniform(0, 1, 40), "flag": [True, False] * 20})
     table.assign(y=np.sign(np.sin(40 * table["a"]))).to_csv("t.csv", index=False)
     said = run("t.csv", "--target", "y", "--strategy", strategy)
-    assert ("Do not augment: none of" if strategy == "search" else "The policy mixes nothing.") in said
+    assert ("Do not augment: none of" if strategy == "search" else "40 rows before, 40 after") in said
     assert (folder / "t-augmented.csv").read_bytes() == (folder / "t.csv").read_bytes()
     assert (folder / "t-augmented-parents.csv").read_text() == "row,neighbor,lambda\n"
 

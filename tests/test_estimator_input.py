@@ -129,6 +129,7 @@ def test_one_hot_encoding() -> None:
     assert (x["flag"] == x["color=red"]).all()
 
 
+@pytest.mark.usefixtures("any_gain_counts")
 @pytest.mark.parametrize("dtype", [object, "string", "category"])
 def test_within_categories(dtype: Any) -> None:
     """The wrapped estimator sees the columns as they were."""

@@ -86,6 +86,7 @@ def pairs_of(x: np.ndarray, labels: np.ndarray, plan: pd.DataFrame) -> list[tupl
 # What fit_resample returns
 
 
+@pytest.mark.usefixtures("any_gain_counts")
 def test_in_a_pipeline_and_cross_validation() -> None:
     features, labels = smooth(60)
     pipeline = Pipeline([("mix", sampler()), ("model", TREE)])
@@ -141,6 +142,7 @@ def test_pretrained_plan_is_that_of_the_policy(monkeypatch: pytest.MonkeyPatch) 
     assert (fitted.chosen_, fitted.expected_gain_, np.isnan(fitted.gain_).all()) == (NO_MIXING, 0.0, True)
 
 
+@pytest.mark.usefixtures("any_gain_counts")
 @pytest.mark.parametrize("most", [40, 0.5])
 def test_most_mixed_rows_are_drawn_by_the_seed(most: float) -> None:
     x, y = (part.to_numpy() for part in smooth())

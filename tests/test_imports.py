@@ -36,7 +36,7 @@ def test_packages_names_and_ids_need_nothing_slow(code: str) -> None:
 
 
 def test_a_table_is_checked_and_refused_with_pandas_alone() -> None:
-    code = "from mixrl.estimators.command import augment\nfrom pathlib import Path\ntry: augment(Path('none.csv'))\nexcept OSError: pass"
+    code = "from mixrl.estimators.command import augment, Path\ntry: augment(Path('none.csv'))\nexcept OSError: pass"
     assert slow_modules_after(code) == {"pandas"}
 
 
