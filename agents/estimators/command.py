@@ -253,13 +253,13 @@ def _summary(sampler: MixRLSampler, targets: Sequence[str], before: int, after: 
         f"  the best mixing  {float(report['rmse'][shown]):.4g}   {shown}",
     ]
     if not mixing:
-        doubt = f"none of {len(report) - 1} plans gains more than one and a half of its standard error"
+        doubt = f"what {len(report) - 1} plans gain, if anything, is too little to be sure"
         return [*lines, "", f"Do not augment: {doubt}.", f"The table is written as it was, with {before} rows."]
     gain, low, high = sampler.gain_
-    on_unseen = f"{gain:.2g} [{low:.2g}, {high:.2g}], {gain / none:.1%} of it"
+    expected = f"{gain:.2g} [{low:.2g}, {high:.2g}], {gain / none:.0%}"
     return [
         *lines,
-        f"  Choosing like this gains {on_unseen}, on rows that the choice has not seen.",
+        f"  To be expected on new rows: {expected} less.",
         "",
         f"Augment: {_in_words(shown)}.",
         rows,

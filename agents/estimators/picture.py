@@ -120,7 +120,7 @@ def _gains(axes: Axes, sampler: MixRLSampler, target: str) -> None:
         mean, low, high = (100 * value / without for value in sampler.gain_)
         axes.plot([low, high], [len(report)] * 2, color="black", linewidth=2)
         axes.plot(mean, len(report), "D", color="black")
-        names.append("choosing, on unseen rows")
+        names.append("to be expected, on new rows")
     axes.axvline(0, color=_GREY, linewidth=0.8, linestyle=":")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()

@@ -16,8 +16,8 @@ class MixRLSampler(MixingEstimator):
 
     With `strategy="search"` candidate plans compete with no mixing: one by a policy that has learned on generated tables
     (`mixrl.CreditRegression`), and simple ones, such as the 16 nearest by label for every row. In every fold a model is trained
-    with each of them and judged by the rows that the fold holds out. A plan is chosen if its gain exceeds one and a half of its
-    standard error. With `strategy="pretrained"` the policy alone decides, in a second or two and for small networks; no row is
+    with each of them and judged by the rows that the fold holds out. A plan is chosen if the gain that is to be expected of it
+    on new rows, 0.6 of that on the held-out ones, exceeds its standard deviation. With `strategy="pretrained"` the policy alone decides, in a second or two and for small networks; no row is
     held out.
 
     The order of the rows changes no result.
@@ -50,8 +50,9 @@ class MixRLSampler(MixingEstimator):
         report_: one row a candidate plan, with its RMSE on held-out rows, how much lower that is than without mixing, the
             standard error of this gain, and whether it was chosen; in label units, several targets in standard deviations.
             Empty unless strategy is "search".
-        gain_: (mean, low, high): how much choosing a plan in this way lowers the RMSE of rows that the choice has not seen,
-            with a 95% interval, in the units of report_; 0 where nothing is mixed, NaN unless strategy is "search".
+        gain_: (mean, low, high): how much choosing a plan in this way is expected to lower the RMSE of new rows, with a 95%
+            interval, in the units of report_: measured on rows that the choice has not seen, of which 0.6 is kept. 0 where
+            nothing is mixed, NaN unless strategy is "search".
         held_out_: a dictionary of the rows that judged (row, positions in X or X_val) and their predictions without mixing and
             by the chosen plan, by its name, each (m, e). Only after a search.
         chosen_: name of the chosen plan.
