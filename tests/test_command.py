@@ -89,7 +89,7 @@ def test_options_of_columns_and_rows(folder: Path, run: Run) -> None:
     rmse, (gain, low, high) = fitted.report_.set_index("plan")["rmse"], fitted.gain_
     assert f"no mixing        {rmse['no mixing']:.4g}\n" in said
     assert f"the best mixing  {rmse[fitted.chosen_]:.4g}   {fitted.chosen_}\n" in said
-    assert f"gains {gain:.2g} [{low:.2g}, {high:.2g}], {gain / rmse['no mixing']:.1%} of it" in said
+    assert f"on new rows: {gain:.2g} [{low:.2g}, {high:.2g}], {gain / rmse['no mixing']:.0%} less" in said
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_the_answer_may_be_not_to_augment(folder: Path, run: Run, monkeypatch: p
     table = pd.DataFrame({"a": rng.uniform(0, 1, 40), "flag": [True, False] * 20})
     table.assign(y=np.sign(np.sin(40 * table["a"]))).to_csv("t.csv", index=False)
     said = run("t.csv", "--target", "y", "--strategy", strategy)
-    assert ("Do not augment: none of" if strategy == "search" else "40 rows before, 40 after") in said
+    assert ("Do not augment: what" if strategy == "search" else "40 rows before, 40 after") in said
     assert (folder / "t-augmented.csv").read_bytes() == (folder / "t.csv").read_bytes()
     assert (folder / "t-augmented-parents.csv").read_text() == "row,neighbor,lambda\n"
 

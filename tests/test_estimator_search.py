@@ -58,11 +58,16 @@ def gain_by_hand(before: list[float], after: list[float], groups: list[int], wei
     return 1 - ratio, (squares * len(every) / (len(every) - 1)) ** 0.5
 
 
+def expected(gain: float, error: float) -> tuple[float, float]:
+    """On new rows: a part of it arrives, with two independent doubts."""
+    return search._KEPT * gain, ((search._KEPT * error) ** 2 + search._BETWEEN**2) ** 0.5
+
+
 def best_by_hand(errors: dict[str, np.ndarray], rows: list[int], groups: np.ndarray, weights: np.ndarray) -> str:
     best, most = NO_MIXING, 0.0
     for name in PLANS[1:]:
         parts = (values[rows].tolist() for values in (errors[NO_MIXING], errors[name], groups, weights))
-        gain, error = gain_by_hand(*parts)
+        gain, error = expected(*gain_by_hand(*parts))
         if gain - search._CERTAIN * error > most:
             best, most = name, gain - search._CERTAIN * error
     return best
@@ -81,7 +86,7 @@ def test_judge_by_hand(seed: int, weighted: bool) -> None:
         others = [other for other in rows if blocks[other] != blocks[row]]
         nested.append(float(errors[best_by_hand(errors, others, groups, weights)][row]))
     own = [values[rows].tolist() for values in (errors[NO_MIXING], groups, weights)]
-    mean, error = (0.0, 0.0) if chosen == NO_MIXING else gain_by_hand(own[0], nested, *own[1:])
+    mean, error = (0.0, 0.0) if chosen == NO_MIXING else expected(*gain_by_hand(own[0], nested, *own[1:]))
     assert gain == pytest.approx((mean, mean - search._COVER * error, mean + search._COVER * error))
     assert list(table.loc[table["chosen"], "plan"]) == [chosen]
     for name, one in table.set_index("plan").iterrows():

@@ -16,9 +16,9 @@ class MixRLSampler(MixingEstimator):
 
     With `strategy="search"` candidate plans compete with no mixing: one by a policy that has learned on generated tables
     (`mixrl.CreditRegression`), and simple ones, such as the 16 nearest by label for every row. In every fold a model is trained
-    with each of them and judged by the rows that the fold holds out. A plan is chosen if the gain that is to be expected of it
-    on new rows, 0.6 of that on the held-out ones, exceeds its standard deviation. With `strategy="pretrained"` the policy alone decides, in a second or two and for small networks; no row is
-    held out.
+    with each of them and judged by the rows that the fold holds out. A plan is chosen if the gain to be expected of it on new
+    rows exceeds its standard deviation. With `strategy="pretrained"` the policy alone decides, in a second or two and for small
+    networks; no row is held out.
 
     The order of the rows changes no result.
 
