@@ -159,7 +159,7 @@ def test_interrupted_study_keeps_what_was_finished(tmp_path: Path) -> None:
         (["reproduce", "--preset", "tiny"], "default"),
         (["reproduce", "--split", "0"], "--splits"),
         (["reproduce", "--splits", "-1"], "greater than or equal to 0"),
-        (["reproduce", "--dataset", "no3"], "unknown dataset 'no3'; known: 'auto', 'bad_batch', "),
+        (["reproduce", "--dataset", "no3"], "unknown dataset 'no3'; known: 'athletes', 'auto', "),
         (["tables", "nowhere"], "no results in nowhere"),
         (["figures", "nowhere"], "no results in nowhere"),
         (["train-all"], "reproduce"),

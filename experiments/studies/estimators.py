@@ -104,6 +104,7 @@ class Estimators(Study):
             against = logs[ours] - logs.get(theirs, 0.0)
             percent = 100 * against.clip(_FARTHEST / 100, -_FARTHEST / 100)
             draw_differences(axes, {str(table): own.to_numpy() for table, own in percent.groupby("dataset", sort=False)})
+            axes.set_xlim(_FARTHEST, -_FARTHEST)
             axes.set_title(f"{name}\nagainst {theirs}", fontsize=8)
         figure.supxlabel("log ratio of the test RMSE, percent; left of 0 is better", fontsize=9)
         return [save_figure(figure, out / "estimators.png")]
