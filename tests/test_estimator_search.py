@@ -21,7 +21,7 @@ from mixrl.estimators.folds import deal, in_parts
 from mixrl.estimators.models import Clones, Networks
 from mixrl.estimators.rows import Rows
 from mixrl.estimators.search import POLICY, Planner, judge
-from mixrl_env.plans import EVERY_PAIR, NO_MIXING
+from mixrl_env.plans import NO_MIXING
 from tests.test_estimators import pairs_of
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -187,12 +187,12 @@ def test_pairs_of_every_plan_by_loops(count: int) -> None:
     assert names[0] == NO_MIXING
     assert POLICY in names
     for name in names:
-        plan = planner.plan(name)
+        plan = planner.table(planner.plan(name))
         assert set(plan["row"]) <= set(own)
         place = {row: number for number, row in enumerate(own)}
         expected = pairs_of(rows.x[own], rows.y[own], plan.assign(row=[place[row] for row in plan["row"]]))
         expected = [(own[i], own[j]) for i, j in expected if rows.kinds[own[i]] == rows.kinds[own[j]]]
-        assert planner.pairs(plan).tolist() == [list(pair) for pair in expected]
+        assert planner.pairs(planner.plan(name)).tolist() == [list(pair) for pair in expected]
         space, _, k = name.partition(", k = ")
         if k:
             assert set(zip(plan["space"], plan["k"], strict=True)) == {
@@ -206,7 +206,7 @@ def test_models_of_several_plans_are_those_of_each_alone() -> None:
     x = rng.normal(size=(40, 2))
     rows, own = rows_of(x, x @ [1.0, 2.0]), np.arange(30)
     planner = Planner(rows, own)
-    plans = [planner.pairs(planner.plan(name)) for name in (NO_MIXING, EVERY_PAIR)]
+    plans = [planner.pairs(planner.plan(name)) for name in (NO_MIXING, "both, k = 4")]
     for models in (Networks(0, 2), Clones(Ridge(), 0, np.asarray, None)):
         together = models.fit(rows, own, plans, 0)
         for model, plan in zip(together, plans, strict=True):

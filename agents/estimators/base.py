@@ -15,7 +15,7 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import Tags, check_random_state, get_tags
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from mixrl.estimators.columns import Categorical, Columns, as_floats, as_matrix
+from mixrl.estimators.columns import FEWEST_ROWS, Categorical, Columns, as_floats, as_matrix
 from mixrl.estimators.folds import Fold, deal
 from mixrl.estimators.models import Clones, Networks
 from mixrl.estimators.rows import LAMBDA, Rows, TrainingRows
@@ -26,7 +26,6 @@ from mixrl_env.streams import stream
 
 Strategy = Literal["search", "pretrained", "none"]
 """How a plan is found: by trying some, by the policy that has learned on generated tables, or not at all."""
-FEWEST_ROWS = 4
 _MOST_TRIED = 2000  # rows that a search tries plans on
 _PARTS = 5  # networks whose mean judges a plan in a fold
 _REPORT = ("plan", "rmse", "gain", "standard_error", "chosen")
@@ -85,8 +84,8 @@ class MixingEstimator(BaseEstimator):
             plan, self.expected_gain_ = planner.plan(NO_MIXING), 0.0
             if self.strategy == "pretrained":
                 plan, self.expected_gain_ = planner.promised()
-            self.chosen_ = POLICY if len(plan) else NO_MIXING
-        self._set_plan(rows, plan, self._capped(planner.pairs(plan), len(rows)))
+            self.chosen_ = POLICY if len(plan.rows) else NO_MIXING
+        self._set_plan(rows, planner.table(plan), self._capped(planner.pairs(plan), len(rows)))
         return rows
 
     def _search(self, rows: Rows, val: Rows | None) -> None:
@@ -120,7 +119,7 @@ class MixingEstimator(BaseEstimator):
     def _set_plan(self, rows: Rows, plan: pd.DataFrame, pairs: IntArray) -> None:
         """`plan_` and `parents_`, by the given numbers of the rows."""
         order = ["row", "space"]
-        self.plan_ = plan.assign(row=rows.order[plan["row"].to_numpy(dtype=np.int64)]).sort_values(order, ignore_index=True)
+        self.plan_ = plan.assign(row=rows.order[plan["row"]]).sort_values(order, ignore_index=True)
         given = rows.order[pairs]
         low, high = given.min(axis=1), given.max(axis=1)
         sorting = np.lexsort([high, low])

@@ -15,8 +15,8 @@ from mixrl_env.datasets.reading import check_once, from_0
 
 Categorical = Literal["refuse", "one_hot", "within"]
 """What is done with columns of categories; see `mixrl.MixRLSampler`."""
-
-
+FEWEST_ROWS = 4
+"""Of a table that can be augmented."""
 _DATE = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}"
 _MOST = 0.5  # of the values of a column
 
@@ -110,7 +110,7 @@ class Columns:
         return np.unique(coded, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
 
     def frame(self, x: FloatArray) -> pd.DataFrame:
-        """Numbers as a DataFrame: with the columns as they were where categories are kept, whole numbers where all values are.
+        """Numbers as a DataFrame, with the columns as they were where categories are kept.
 
         Args:
             x: as from `numbers`, and mixed rows; one-hot columns of these lie between values, unless categories are kept.

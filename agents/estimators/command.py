@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from mixrl.estimators.columns import check_no_dates, holds_categories, too_many_categories
+from mixrl.estimators.columns import FEWEST_ROWS, check_no_dates, holds_categories, too_many_categories
 from mixrl.estimators.table_warnings import warnings_of
 from mixrl_env.datasets.own import as_numbers, check_columns
 from mixrl_env.datasets.reading import Table, check_parquet_installed, is_parquet, read_file
@@ -23,7 +23,6 @@ from mixrl_env.datasets.reading import Table, check_parquet_installed, is_parque
 if TYPE_CHECKING:  # slow to import, and a refusal is to be quick
     from mixrl.estimators.sampler import MixRLSampler
 
-FEWEST_ROWS = 4
 IS_MIXED = "is_mixed"
 """The column that `--mark` adds: 1 for mixed rows, 0 for the table's own."""
 _MOST_NAMES = 5

@@ -22,6 +22,7 @@ from mixrl_env import RegressionData
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.many_tables import policy_problem
 from mixrl_env.plans import NO_MIXING, options_above, plan_table
+from mixrl_env.problem import Batch
 
 Report = Callable[[float, str], None]
 """Called with the finished share of the work, and a few words on the current step."""
@@ -32,9 +33,9 @@ _QUARTER = 4  # a neighbourhood is at most a quarter of the rows
 _MOST_OF_POLICY = 2000  # rows: its features take a time that grows with the square of them
 _SHARE_OF_FIRST = 0.2  # of the time budget, for the plans in the first fold
 _CERTAIN = 1.0  # standard deviations that the gain to be expected must exceed
-_KEPT, _BETWEEN = 0.6, 0.04
 # Of the gain on held-out rows so much reaches new ones, give or take so much of the RMSE: the models of a search see fewer rows
 # and are fewer than the final ones. Measured on splits 20 and 21 of eleven tables; docs/estimators.md checks it on others.
+_KEPT, _BETWEEN = 0.6, 0.04
 _COVER = 1.96
 _ROUNDING = 1e-9  # models of the same function differ by less
 _BLOCKS, _FEWEST_BLOCKS = 5, 3
@@ -93,33 +94,30 @@ class Planner:
         ]
         return [NO_MIXING, *simple[:1], *([POLICY] if count <= _MOST_OF_POLICY else []), *simple[1:]]
 
-    def plan(self, name: str) -> pd.DataFrame:
-        """The plan as a table with columns row (index in all rows), space and k."""
+    def plan(self, name: str) -> Batch:
+        """A candidate plan; its rows are places in the given ones."""
         problem = self._problem
-        if name == NO_MIXING:
-            return pd.DataFrame({"row": self._own[:0], "space": [], "k": self._own[:0]})
         if name == POLICY:
             every = problem.every_row_and_option()
             credit = CreditRegression.load().credit(problem.observe(every)).reshape(len(self._own), -1)
-            plan = plan_table(problem, options_above(problem, credit, 0.0))
-        else:
-            taken = {(space, k) for space, k in problem.options if name in (_name(space, k), _name("both", k))}
-            rows = np.arange(len(self._own))
-            plan = pd.DataFrame([(row, space, k) for row in rows for space, k in sorted(taken)], columns=["row", "space", "k"])
-        return plan.assign(row=self._own[plan["row"].to_numpy(dtype=np.int64)])
+            return options_above(problem, credit, 0.0)
+        taken = [
+            index for index, (space, k) in enumerate(problem.options) if name in (_name(space, k), _name("both", k))
+        ]  # none for no mixing
+        rows = np.arange(len(self._own))
+        return Batch(np.tile(rows, len(taken)), np.repeat(np.array(taken, dtype=np.int64), len(rows)))
 
-    def promised(self) -> tuple[pd.DataFrame, float]:
-        """The plan of the policy where it promises enough, as from `plan`, and the log(RMSE without / RMSE with) it expects."""
-        plan, gain = CreditRegression.load().plan(self._problem)
-        table = plan_table(self._problem, plan)
-        return table.assign(row=self._own[plan.rows]), gain
+    def promised(self) -> tuple[Batch, float]:
+        """The plan of the policy where it promises enough, and the log(RMSE without / RMSE with) that it expects."""
+        return CreditRegression.load().plan(self._problem)
 
-    def pairs(self, plan: pd.DataFrame) -> IntArray:
+    def table(self, plan: Batch) -> pd.DataFrame:
+        """A plan as a table with columns row (index in all rows), space and k."""
+        return plan_table(self._problem, plan).assign(row=self._own[plan.rows])
+
+    def pairs(self, plan: Batch) -> IntArray:
         """The pairs that a plan mixes; see `Rows.pairs`."""
-        index_of = {tuple(option): index for index, option in enumerate(self._problem.options)}
-        options = np.array([index_of[one] for one in zip(plan["space"], plan["k"], strict=True)], dtype=np.int64)
-        place = np.searchsorted(self._own, plan["row"])  # rows are in order
-        i, j = self._problem.neighbors.pairs(place, options)
+        i, j = self._problem.neighbors.pairs(plan.rows, plan.options)
         return self._rows.pairs(self._own[i], self._own[j])
 
 

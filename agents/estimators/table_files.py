@@ -23,7 +23,7 @@ def as_csv(table: Table, everything: pd.DataFrame, decimal: str = ".") -> bytes:
             truth values, which become 1 and 0 if there are mixed rows.
         decimal: sign between whole number and fraction.
     """
-    own, mixed = _texts(everything[: len(table.frame)], decimal), _texts(everything[len(table.frame) :], decimal)
+    mixed = _texts(everything[len(table.frame) :], decimal)
     written = StringIO()
     writer = csv.writer(written, delimiter=table.delimiter, lineterminator="\r\n" if "\r\n" in (table.text or "") else "\n")
     as_it_was = table.text is not None and list(everything) == list(table.frame)
@@ -32,6 +32,7 @@ def as_csv(table: Table, everything: pd.DataFrame, decimal: str = ".") -> bytes:
         text = table.text or ""
         written.write(text if text.endswith("\n") else f"{text}\n")
     else:
+        own = _texts(everything[: len(table.frame)], decimal)
         cells = dict(zip(table.frame, zip(*table.cells(), strict=True), strict=True))
         columns = [own[name] if name in flags else cells.get(name, own[name]) for name in everything]
         writer.writerow(everything)
