@@ -15,14 +15,13 @@ from mixrl_env.problem import Batch, MixingProblem
 from mixrl_env.regressor import TrainingSet
 from mixrl_env.streams import stream
 
-Rule = Literal["lowest", "average", "beats_no_mixing"]
+Rule = Literal["lowest", "average"]
 """How `choose` chooses."""
 NO_MIXING, EVERY_PAIR, BOTH_ALIKE = "no mixing", "every pair", "both distances, k alike"
 KS = (1, 2, 4, 8, 16)
 """The k of the candidate plans with one k for all rows."""
 
 _SMALLEST = 1e-12  # keeps odds finite
-_ROUNDING = 1e-9  # share of the squared error; models of the same function differ by less
 
 
 def best_options(problem: MixingProblem, probabilities: FloatArray) -> pd.DataFrame:
@@ -178,12 +177,10 @@ def choose(errors: FloatArray, rule: Rule) -> list[int]:
     """The candidates that squared errors on validation rows speak for.
 
     Args:
-        errors: squared error of every candidate on every validation row, shape (candidates, n_val). Candidate 0 is no mixing
-            under the rule "beats_no_mixing". A candidate whose mean error is not finite is not chosen.
+        errors: squared error of every candidate on every validation row, shape (candidates, n_val). A candidate whose mean
+            error is not finite is not chosen.
         rule: "lowest": the candidate with the lowest mean error, of equal ones the first. "average": all candidates whose mean
-            error exceeds the lowest by at most one standard error of the paired difference. "beats_no_mixing": the same among
-            the candidates that gain more than rounding and more than one standard error over no mixing; no mixing if there are
-            none. If no mixing is not finite, all others compete.
+            error exceeds the lowest by at most one standard error of the paired difference.
 
     Returns:
         Indices, the lowest mean error first; [0] if all are infinite.
@@ -191,15 +188,11 @@ def choose(errors: FloatArray, rule: Rule) -> list[int]:
     with np.errstate(over="ignore", invalid="ignore"):  # inf - inf, and squares of predictions that have nearly diverged
         mean = errors.mean(axis=1)
         mean[~np.isfinite(mean)] = np.inf
-        eligible = np.isfinite(mean)
-        if rule == "beats_no_mixing" and eligible[0]:
-            gain = errors[0] - errors
-            eligible &= gain.mean(axis=1) > standard_error(gain) + _ROUNDING * mean[0]
-        best = int(np.argmin(np.where(eligible, mean, np.inf)))
-        if rule == "lowest" or not eligible[best]:
+        best = int(np.argmin(mean))
+        if rule == "lowest" or not np.isfinite(mean[best]):
             return [best]
         worse = errors - errors[best]
-        kept = np.flatnonzero(eligible & (worse.mean(axis=1) <= standard_error(worse)))
+        kept = np.flatnonzero(np.isfinite(mean) & (worse.mean(axis=1) <= standard_error(worse)))
     return [int(index) for index in sorted({best, *kept}, key=lambda index: float(mean[index]))]
 
 
