@@ -12,21 +12,20 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import root_mean_squared_error
 
 from experiments.studies import estimators as study
-from experiments.studies.estimators import MIXED, NONE, OTHERS, SEARCH, STRATEGIES, Estimators
+from experiments.studies.estimators import AGAIN, METHODS, NONE, SEARCH, Estimators
 from mixrl_env import load_dataset
 from mixrl_env.plans import NO_MIXING
 from tests.studies import as_results, compute
 
-METHODS = (*STRATEGIES, *OTHERS, MIXED)
-
 
 @pytest.mark.usefixtures("small_networks")
-def test_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every method once, on a small table, with cheap models in place of the others."""
-    monkeypatch.setattr(study, "OTHERS", {name: lambda seed: Ridge() for name in OTHERS})
-    (cell,) = Estimators(datasets=("noisy_corner",), splits=(0,)).cells()
-    rows = compute(cell).set_index("method")
-    assert tuple(rows.index) == METHODS
+def test_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three methods on a small table, with a cheap model in place of trees."""
+    monkeypatch.setitem(study.METHODS, "Boosted trees", lambda seed: Ridge())
+    methods = (NONE, SEARCH, "Boosted trees")
+    cells = Estimators(datasets=("noisy_corner",), splits=(0,), methods=methods).cells()
+    rows = pd.concat([compute(cell) for cell in cells]).set_index("method")
+    assert tuple(rows.index) == methods
     data = load_dataset("noisy_corner", 0).with_standardized_labels()
     assert data.x_test is not None
     x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])
@@ -34,10 +33,15 @@ def test_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows.loc["Boosted trees", "test_rmse"] == pytest.approx(root_mean_squared_error(data.y_test, ridge))
     assert rows["test_rmse"].between(0, 1.5).all()
     assert rows.loc[NONE, "chosen"] == NO_MIXING
-    assert (rows["again"] != "").tolist() == [name == SEARCH for name in METHODS]
-    assert rows["gain"].notna().tolist() == [name in (SEARCH, MIXED) for name in METHODS]
+    assert rows["gain"].notna().tolist() == [False, True, False]
     if rows.loc[SEARCH, "chosen"] == NO_MIXING:
         assert rows.loc[SEARCH, "test_rmse"] == rows.loc[NONE, "test_rmse"]  # the same networks
+
+
+def test_another_seed_is_tried_on_the_first_split() -> None:
+    cells = Estimators(datasets=("no2", "auto"), splits=(3, 4)).cells()
+    assert len(cells) == 2 * (2 * len(METHODS) - 1)
+    assert {cell.labels["split_seed"] for cell in cells if cell.labels["method"] == AGAIN} == {3}
 
 
 def stored_rows() -> pd.DataFrame:
@@ -45,11 +49,13 @@ def stored_rows() -> pd.DataFrame:
     for split in range(4):
         for dataset in ("tecator_fat", "auto"):
             for method in METHODS:
+                if method == AGAIN and split > 1:
+                    continue
                 mixes = method == SEARCH and split > 0
                 row = {"dataset": dataset, "split_seed": split, "method": method, "test_rmse": rng.uniform(0.4, 0.6)}
-                row |= {"chosen": "label, k = 16" if mixes else NO_MIXING, "seconds": 3.0, "again": ""}
+                row |= {"chosen": "label, k = 16" if mixes else NO_MIXING, "seconds": 3.0}
                 row |= dict(zip(("gain", "low", "high"), (0.1, 0.0, 0.2) if mixes else (0.0,) * 3, strict=True))
-                rows.append(row | ({"again": NO_MIXING} if method == SEARCH and split < 2 else {}))
+                rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -73,5 +79,10 @@ def test_tables_against_loops(tmp_path: Path) -> None:
     assert line["Within the interval"] == f"{sum(0 <= gain <= 0.2 for gain in had)} of 6"
     assert line["The same with another seed"] == "0 of 2"
     assert verdicts.set_index("Verdict").loc["do not mix", "The same with another seed"] == "2 of 2"
-    (picture,) = Estimators.draw(as_results(stored), tmp_path)
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    for picture in Estimators.draw(as_results(stored), tmp_path):
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_critical_difference_is_that_of_the_textbook() -> None:
+    """Demsar (2006), table 5 and the example of section 3.2.4: four methods on 14 tables."""
+    assert study.critical_difference(4, 14) == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), abs=1e-3)

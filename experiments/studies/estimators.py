@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
@@ -18,31 +19,69 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments.runner.cells import Cell, Row
 from experiments.runner.store import Results
-from experiments.show.figures import draw_differences, save_figure
+from experiments.show.figures import BLUE, GREY, draw_differences, save_figure
 from experiments.show.statistics import mean_interval
 from experiments.show.tables import Titled
-from experiments.study import Datasets, Seeds, Study
+from experiments.study import Datasets, Seeds, Study, one_of
 from mixrl import MixRLRegressor
-from mixrl.estimators.base import Strategy
 from mixrl_env import load_dataset
 from mixrl_env.metrics import rmse
 from mixrl_env.plans import NO_MIXING
 
-NONE, SEARCH = "No mixing", "MixRL (search)"
-STRATEGIES: dict[str, Strategy] = {NONE: "none", "MixRL (pretrained)": "pretrained", SEARCH: "search"}
-"""Ten networks, averaged alike; only their mixed rows differ."""
-OTHERS: dict[str, Callable[[int], Any]] = {
-    "Boosted trees": lambda seed: HistGradientBoostingRegressor(random_state=seed),
-    "Random forest": lambda seed: RandomForestRegressor(random_state=seed),
-    "Gaussian process": lambda seed: make_pipeline(
-        StandardScaler(),
-        GaussianProcessRegressor(ConstantKernel() * RBF(3.0) + WhiteKernel(0.1), normalize_y=True, random_state=seed),
-    ),
-}
-MIXED = "Random forest, MixRL"
-"""The forest on its own rows and those that a search of ten seconds chose for it."""
+NONE, SEARCH, AGAIN = "No mixing", "MixRL (search)", "MixRL (search), another seed"
+FOREST, CATBOOST = "Random forest", "CatBoost"
+PROCESS = "Gaussian process"
+_SUFFIX = ", MixRL"
 _BUDGET = 10.0
+_DIGITS = 6  # of log ratios that are ranked
 _FARTHEST = -40  # percent; values beyond are drawn at the edge
+
+
+def _catboost(seed: int) -> Any:
+    from catboost import CatBoostRegressor  # an extra, as are all rivals that are not scikit-learn's
+
+    return CatBoostRegressor(random_seed=seed, thread_count=1, verbose=False, allow_writing_files=False)
+
+
+def _realmlp(seed: int) -> Any:
+    from pytabkit import RealMLP_TD_Regressor
+
+    return RealMLP_TD_Regressor(device="cpu", random_state=seed, n_cv=1, n_refit=0, n_threads=1, verbosity=0)
+
+
+def _forest(seed: int) -> Any:
+    return RandomForestRegressor(random_state=seed)
+
+
+def _gaussian_process(seed: int) -> Any:
+    kernel = ConstantKernel() * RBF(3.0) + WhiteKernel(0.1)
+    return make_pipeline(StandardScaler(), GaussianProcessRegressor(kernel, normalize_y=True, random_state=seed))
+
+
+def _with_mixrl(make: Callable[[int], Any]) -> Callable[[int], Any]:
+    return lambda seed: MixRLRegressor(make(seed), time_budget=_BUDGET, random_state=seed)
+
+
+METHODS: dict[str, Callable[[int], Any]] = {
+    NONE: lambda seed: MixRLRegressor(strategy="none", random_state=seed),
+    "MixRL (pretrained)": lambda seed: MixRLRegressor(strategy="pretrained", random_state=seed),
+    SEARCH: lambda seed: MixRLRegressor(strategy="search", random_state=seed),
+    "Boosted trees": lambda seed: HistGradientBoostingRegressor(random_state=seed),
+    FOREST: _forest,
+    PROCESS: _gaussian_process,
+    CATBOOST: _catboost,
+    "RealMLP": _realmlp,
+    **{
+        name + _SUFFIX: _with_mixrl(make)
+        for name, make in {FOREST: _forest, PROCESS: _gaussian_process, CATBOOST: _catboost}.items()
+    },
+    AGAIN: lambda seed: MixRLRegressor(strategy="search", random_state=1000 + seed),
+}
+"""Regressors by name, from a seed, with their own defaults.
+
+The first three and the last are means of ten networks, averaged alike; only their mixed rows differ. "..., MixRL" is
+fitted to the rows, and to those that a search of ten seconds chose for it."""
+Method = Annotated[str, one_of([*METHODS], "method")]
 
 
 class Estimators(Study):
@@ -50,40 +89,33 @@ class Estimators(Study):
 
     Attributes:
         datasets: names for `mixrl_env.load_dataset`.
-        splits: seeds. On the first, the search is done a second time with another seed.
+        splits: seeds.
+        methods: of `METHODS`. The search with another seed is done on the first split alone.
     """
 
+    MAY_GROW = Study.MAY_GROW | {"methods"}
     kind: Literal["estimators"] = "estimators"
     datasets: Datasets = ("no2",)
     splits: Seeds = (0,)
+    methods: tuple[Method, ...] = tuple(METHODS)
 
     def cells(self) -> list[Cell]:
-        """One a table and split."""
-        return self.grid(self._cell, split_seed=self.splits, dataset=self.datasets)
+        """One a method, table and split."""
+        cells = self.grid(self._cell, split_seed=self.splits, dataset=self.datasets, method=self.methods)
+        return [cell for cell in cells if cell.labels["method"] != AGAIN or cell.labels["split_seed"] == self.splits[0]]
 
-    def _cell(self, split: int, dataset: str) -> list[Row]:
+    def _cell(self, split: int, dataset: str, method: str) -> list[Row]:
         data = load_dataset(dataset, split).with_standardized_labels()
         assert data.x_test is not None
         assert data.y_test is not None
         x, y = np.concatenate([data.x_train, data.x_val]), np.concatenate([data.y_train, data.y_val])[:, 0]
-        models: dict[str, Any] = {
-            name: MixRLRegressor(strategy=strategy, random_state=split) for name, strategy in STRATEGIES.items()
-        }
-        models |= {name: make(split) for name, make in OTHERS.items()}
-        models[MIXED] = MixRLRegressor(OTHERS["Random forest"](split), time_budget=_BUDGET, random_state=split)
-        rows = []
-        for name, model in models.items():
-            began = time.monotonic()
-            predicted = model.fit(x, y).predict(data.x_test)
-            seconds = round(time.monotonic() - began, 1)
-            gain = getattr(model, "gain_", (np.nan,) * 3)
-            row = {"method": name, "test_rmse": rmse(data.y_test, predicted[:, None]), "num_rows": len(x), "seconds": seconds}
-            row |= {"chosen": getattr(model, "chosen_", ""), **dict(zip(("gain", "low", "high"), gain, strict=True))}
-            rows.append(row | {"again": ""})
-        if split == 0:
-            again = MixRLRegressor(strategy="search", random_state=1000 + split).fit(x, y)
-            rows[list(models).index(SEARCH)]["again"] = again.chosen_
-        return rows
+        model = METHODS[method](split)
+        began = time.monotonic()
+        predicted = np.asarray(model.fit(x, y).predict(data.x_test)).reshape(len(data.x_test), 1)
+        seconds = round(time.monotonic() - began, 1)
+        gain = getattr(model, "gain_", (np.nan,) * 3)
+        row = {"test_rmse": rmse(data.y_test, predicted), "num_rows": len(x), "seconds": seconds}
+        return [row | {"chosen": getattr(model, "chosen_", ""), **dict(zip(("gain", "low", "high"), gain, strict=True))}]
 
     @staticmethod
     def tables(results: Results) -> list[Titled]:
@@ -96,9 +128,9 @@ class Estimators(Study):
 
     @staticmethod
     def draw(results: Results, out: Path) -> list[Path]:
-        """Log ratios in percent, a panel for each method."""
+        """Log ratios in percent, a panel for each method; and mean ranks with Nemenyi's critical difference."""
         logs = log_ratios(results.rows)
-        shown = {name: (name, NONE) for name in logs if name != MIXED} | {MIXED: (MIXED, "Random forest")}
+        shown = {name: (name, name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else NONE) for name in map(str, logs)}
         figure = Figure(figsize=(11, 0.24 * logs.index.get_level_values("dataset").nunique() + 1.6), layout="constrained")
         for axes, (name, (ours, theirs)) in zip(figure.subplots(1, len(shown), sharey=True), shown.items(), strict=True):
             against = logs[ours] - logs.get(theirs, 0.0)
@@ -107,15 +139,36 @@ class Estimators(Study):
             axes.set_xlim(_FARTHEST, -_FARTHEST)
             axes.set_title(f"{name}\nagainst {theirs}", fontsize=8)
         figure.supxlabel("log ratio of the test RMSE, percent; left of 0 is better", fontsize=9)
-        return [save_figure(figure, out / "estimators.png")]
+        return [save_figure(figure, out / "estimators.png"), save_figure(_draw_ranks(logs), out / "ranks.png")]
 
 
 def log_ratios(rows: pd.DataFrame) -> pd.DataFrame:
     """Log of the test RMSE over that of no mixing: methods across, (dataset, split_seed) down, tables in the given order."""
+    rows = rows[rows["method"] != AGAIN]
     wide = rows.pivot(index=["dataset", "split_seed"], columns="method", values="test_rmse")
     wide = wide.reindex(rows["dataset"].unique(), level="dataset")
     logs: pd.DataFrame = wide.div(wide[NONE], axis=0).map(np.log)
     return logs[[name for name in rows["method"].unique() if name != NONE]]
+
+
+def critical_difference(methods: int, tables: int) -> float:
+    """Mean ranks that differ by more differ at the level of 5% by Nemenyi's test (Demsar 2006, section 3.2.2)."""
+    quantile = float(stats.studentized_range.ppf(0.95, methods, np.inf)) / np.sqrt(2)
+    return float(quantile * np.sqrt(methods * (methods + 1) / (6 * tables)))
+
+
+def _draw_ranks(logs: pd.DataFrame) -> Figure:
+    """Mean rank over tables of each method, its mean over splits on each; bars that do not overlap differ."""
+    means = logs.groupby("dataset").mean().assign(**{NONE: 0.0}).round(_DIGITS)  # a search that mixes nothing ties with none
+    ranks = means.rank(axis=1).mean().sort_values()
+    half = critical_difference(means.shape[1], len(means)) / 2
+    figure = Figure(figsize=(7, 0.28 * len(ranks) + 1.0), layout="constrained")
+    axes = figure.subplots()
+    axes.errorbar(ranks, range(len(ranks)), xerr=half, fmt="o", color=BLUE, ecolor=GREY, linewidth=4, markersize=6)
+    axes.set_yticks(range(len(ranks)), [str(name) for name in ranks.index])
+    axes.yaxis.set_inverted(True)
+    axes.set_xlabel(f"mean rank over {len(means)} tables, 1 is best; bars that do not overlap differ (Nemenyi, 5%)")
+    return figure
 
 
 def _ratios(rows: pd.DataFrame) -> pd.DataFrame:
@@ -138,8 +191,8 @@ def _verdicts(rows: pd.DataFrame) -> pd.DataFrame:
     """Runs of the search by their verdict: how often the interval holds the gain on test rows, and another seed agrees."""
     own = rows[rows["method"] == SEARCH].set_index(["dataset", "split_seed"])
     none = rows[rows["method"] == NONE].set_index(["dataset", "split_seed"])["test_rmse"]
-    had, again = none - own["test_rmse"], own[own["again"] != ""]
-    agrees = (again["again"] == NO_MIXING) == (again["chosen"] == NO_MIXING)
+    had, again = none - own["test_rmse"], rows[rows["method"] == AGAIN].set_index(["dataset", "split_seed"])["chosen"]
+    agrees = (again == NO_MIXING) == (own.loc[again.index, "chosen"] == NO_MIXING)
     lines = []
     for verdict, some in (("mix", own[own["chosen"] != NO_MIXING]), ("do not mix", own[own["chosen"] == NO_MIXING])):
         if not len(some):
