@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Real
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,15 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 
 from mixrl.estimators.columns import FEWEST_ROWS, Categorical, Columns, as_floats, as_matrix
 from mixrl.estimators.folds import Fold, deal
-from mixrl.estimators.models import Clones, Networks
 from mixrl.estimators.rows import LAMBDA, Rows, TrainingRows
-from mixrl.estimators.search import NAN_GAIN, POLICY, Effort, Gain, Planner, Report, search
 from mixrl_env.data import FloatArray, IntArray
-from mixrl_env.plans import NO_MIXING
 from mixrl_env.streams import stream
 
+if TYPE_CHECKING:
+    from mixrl.estimators.models import Clones
+    from mixrl.estimators.search import Report
+
+# Modules that import torch, which takes seconds, are imported in the methods that need them.
 Strategy = Literal["search", "pretrained", "none"]
 """How a plan is found: by trying some, by the policy that has learned on generated tables, or not at all."""
 _MOST_TRIED = 2000  # rows that a search tries plans on
@@ -67,6 +69,9 @@ class MixingEstimator(BaseEstimator):
 
     def _choose(self, X: Any, y: Any, X_val: Any, y_val: Any, groups: Any, sample_weight: Any) -> Rows:
         """Check the input, choose a plan and set the fitted attributes; returns the rows."""
+        from mixrl.estimators.search import NAN_GAIN, POLICY, Planner
+        from mixrl_env.plans import NO_MIXING
+
         self._check_parameters()
         rows = self._read(X, y, groups, sample_weight)
         if (X_val is None) != (y_val is None):
@@ -89,6 +94,9 @@ class MixingEstimator(BaseEstimator):
         return rows
 
     def _search(self, rows: Rows, val: Rows | None) -> None:
+        from mixrl.estimators.models import Networks
+        from mixrl.estimators.search import Effort, Gain, search
+
         report = self.verbose if callable(self.verbose) else _print if self.verbose else _say_nothing
         tried = rows.first(_MOST_TRIED, stream(self._seed, "rows that plans are tried on"))
         if val is None:
@@ -131,6 +139,8 @@ class MixingEstimator(BaseEstimator):
         return rows.with_mixed(np.argsort(rows.order), self._pairs)
 
     def _clones(self) -> Clones:
+        from mixrl.estimators.models import Clones
+
         return Clones(self.estimator, self._seed, self._as_given, self.n_jobs)
 
     # Input

@@ -9,7 +9,6 @@ from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from mixrl.estimators.base import MixingEstimator
-from mixrl.estimators.models import Fitted, Networks
 from mixrl_env.data import FloatArray
 
 _PARTS, _REPEATS = 5, 2
@@ -35,6 +34,8 @@ class MixRLRegressor(RegressorMixin, MixingEstimator):
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None, groups: Any = None
     ) -> Self:
         """Choose what to mix, and train; see `MixRLSampler.fit`."""
+        from mixrl.estimators.models import Fitted, Networks  # imports torch
+
         rows = self._choose(X, y, X_val, y_val, groups, sample_weight)
         self._flat = np.asarray(y).ndim == 1
         models = Networks(self._seed, _PARTS, _REPEATS) if self.estimator is None else self._clones()
