@@ -51,8 +51,8 @@ class MixRLSampler(MixingEstimator):
             standard error of this gain, and whether it was chosen; in label units, several targets in standard deviations.
             Empty unless strategy is "search".
         gain_: (mean, low, high): how much choosing a plan in this way is expected to lower the RMSE of new rows, with a 95%
-            interval, in the units of report_: measured on rows that the choice has not seen, of which 0.6 is kept. 0 where
-            nothing is mixed, NaN unless strategy is "search".
+            interval, in the units of report_: measured on rows that the choice has not seen, of which 0.6 is kept; the interval
+            is wide, because that share differs between tables. 0 where nothing is mixed, NaN unless strategy is "search".
         held_out_: a dictionary of the rows that judged (row, positions in X or X_val) and their predictions without mixing and
             by the chosen plan, by its name, each (m, e). Only after a search.
         chosen_: name of the chosen plan.
