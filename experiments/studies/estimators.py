@@ -131,7 +131,7 @@ class Estimators(Study):
         """Log ratios in percent, a panel for each method; and mean ranks with Nemenyi's critical difference."""
         logs = log_ratios(results.rows)
         shown = {name: (name, name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else NONE) for name in map(str, logs)}
-        figure = Figure(figsize=(11, 0.24 * logs.index.get_level_values("dataset").nunique() + 1.6), layout="constrained")
+        figure = Figure(figsize=(14, 0.24 * logs.index.get_level_values("dataset").nunique() + 1.6), layout="constrained")
         for axes, (name, (ours, theirs)) in zip(figure.subplots(1, len(shown), sharey=True), shown.items(), strict=True):
             against = logs[ours] - logs.get(theirs, 0.0)
             percent = 100 * against.clip(_FARTHEST / 100, -_FARTHEST / 100)
@@ -162,12 +162,12 @@ def _draw_ranks(logs: pd.DataFrame) -> Figure:
     means = logs.groupby("dataset").mean().assign(**{NONE: 0.0}).round(_DIGITS)  # a search that mixes nothing ties with none
     ranks = means.rank(axis=1).mean().sort_values()
     half = critical_difference(means.shape[1], len(means)) / 2
-    figure = Figure(figsize=(7, 0.28 * len(ranks) + 1.0), layout="constrained")
+    figure = Figure(figsize=(8, 0.28 * len(ranks) + 1.0), layout="constrained")
     axes = figure.subplots()
     axes.errorbar(ranks, range(len(ranks)), xerr=half, fmt="o", color=BLUE, ecolor=GREY, linewidth=4, markersize=6)
     axes.set_yticks(range(len(ranks)), [str(name) for name in ranks.index])
     axes.yaxis.set_inverted(True)
-    axes.set_xlabel(f"mean rank over {len(means)} tables, 1 is best; bars that do not overlap differ (Nemenyi, 5%)")
+    axes.set_xlabel(f"mean rank over {len(means)} tables; apart where bars do not overlap (Nemenyi, 5%)")
     return figure
 
 
