@@ -21,11 +21,11 @@ from mixrl.estimators.rows import LAMBDA, Rows, TrainingRows
 from mixrl_env.data import FloatArray, IntArray
 from mixrl_env.streams import stream
 
+# Modules that import torch, which takes seconds, are imported by the methods that need them.
 if TYPE_CHECKING:
     from mixrl.estimators.models import Clones
     from mixrl.estimators.search import Report
 
-# Modules that import torch, which takes seconds, are imported in the methods that need them.
 Strategy = Literal["search", "pretrained", "none"]
 """How a plan is found: by trying some, by the policy that has learned on generated tables, or not at all."""
 _MOST_TRIED = 2000  # rows that a search tries plans on

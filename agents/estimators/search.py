@@ -33,9 +33,10 @@ _QUARTER = 4  # a neighbourhood is at most a quarter of the rows
 _MOST_OF_POLICY = 2000  # rows: its features take a time that grows with the square of them
 _SHARE_OF_FIRST = 0.2  # of the time budget, for the plans in the first fold
 _CERTAIN = 1.0  # standard deviations that the gain to be expected must exceed
-# Of the gain on held-out rows so much reaches new ones, give or take so much of the RMSE: the models of a search see fewer rows
-# and are fewer than the final ones. The interval allows for a share that varies by so much between tables: a plan is chosen
-# without, since that would forbid every plan. Measured on splits 20 to 22; docs/estimators.md checks it on others.
+# The share _KEPT of the gain on held-out rows reaches new ones, with a standard deviation of _BETWEEN, a share of the RMSE: the
+# models of a search see fewer rows and are fewer than the final ones. The interval also allows for a kept share that differs
+# between tables, with the standard deviation _VARIES; with this in the choice no plan would ever be chosen. Measured on splits
+# 20 to 22; docs/estimators.md checks it on others.
 _KEPT, _BETWEEN, _VARIES = 0.6, 0.04, 0.7
 _COVER = 1.96
 _ROUNDING = 1e-9  # models of the same function differ by less

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,11 +30,10 @@ from mixrl_env.metrics import rmse
 from mixrl_env.plans import NO_MIXING
 
 NONE, SEARCH, AGAIN = "No mixing", "MixRL (search)", "MixRL (search), another seed"
-FOREST, CATBOOST = "Random forest", "CatBoost"
-PROCESS = "Gaussian process"
-_SUFFIX = ", MixRL"
-_BUDGET = 10.0
-_DIGITS = 6  # of log ratios that are ranked
+FOREST, PROCESS, CATBOOST = "Random forest", "Gaussian process", "CatBoost"
+MIXED = {f"{alone}, MixRL": alone for alone in (FOREST, PROCESS, CATBOOST)}
+"""The model that is fitted to its own rows and to mixed ones, by the name of both together."""
+_BUDGET = 10.0  # seconds of a search before another model
 _FARTHEST = -40  # percent; values beyond are drawn at the edge
 
 
@@ -49,17 +49,13 @@ def _realmlp(seed: int) -> Any:
     return RealMLP_TD_Regressor(device="cpu", random_state=seed, n_cv=1, n_refit=0, n_threads=1, verbosity=0)
 
 
-def _forest(seed: int) -> Any:
-    return RandomForestRegressor(random_state=seed)
-
-
 def _gaussian_process(seed: int) -> Any:
     kernel = ConstantKernel() * RBF(3.0) + WhiteKernel(0.1)
     return make_pipeline(StandardScaler(), GaussianProcessRegressor(kernel, normalize_y=True, random_state=seed))
 
 
-def _with_mixrl(make: Callable[[int], Any]) -> Callable[[int], Any]:
-    return lambda seed: MixRLRegressor(make(seed), time_budget=_BUDGET, random_state=seed)
+def _with_mixrl(alone: str, seed: int) -> MixRLRegressor:
+    return MixRLRegressor(METHODS[alone](seed), time_budget=_BUDGET, random_state=seed)
 
 
 METHODS: dict[str, Callable[[int], Any]] = {
@@ -67,20 +63,16 @@ METHODS: dict[str, Callable[[int], Any]] = {
     "MixRL (pretrained)": lambda seed: MixRLRegressor(strategy="pretrained", random_state=seed),
     SEARCH: lambda seed: MixRLRegressor(strategy="search", random_state=seed),
     "Boosted trees": lambda seed: HistGradientBoostingRegressor(random_state=seed),
-    FOREST: _forest,
+    FOREST: lambda seed: RandomForestRegressor(random_state=seed),
     PROCESS: _gaussian_process,
     CATBOOST: _catboost,
     "RealMLP": _realmlp,
-    **{
-        name + _SUFFIX: _with_mixrl(make)
-        for name, make in {FOREST: _forest, PROCESS: _gaussian_process, CATBOOST: _catboost}.items()
-    },
+    **{name: partial(_with_mixrl, alone) for name, alone in MIXED.items()},
     AGAIN: lambda seed: MixRLRegressor(strategy="search", random_state=1000 + seed),
 }
 """Regressors by name, from a seed, with their own defaults.
 
-The first three and the last are means of ten networks, averaged alike; only their mixed rows differ. "..., MixRL" is
-fitted to the rows, and to those that a search of ten seconds chose for it."""
+The first three and the last are means of ten networks, averaged alike; only their mixed rows differ."""
 Method = Annotated[str, one_of([*METHODS], "method")]
 
 
@@ -130,10 +122,10 @@ class Estimators(Study):
     def draw(results: Results, out: Path) -> list[Path]:
         """Log ratios in percent, a panel for each method; and mean ranks with Nemenyi's critical difference."""
         logs = log_ratios(results.rows)
-        shown = {name: (name, name.removesuffix(_SUFFIX) if name.endswith(_SUFFIX) else NONE) for name in map(str, logs)}
         figure = Figure(figsize=(14, 0.24 * logs.index.get_level_values("dataset").nunique() + 1.6), layout="constrained")
-        for axes, (name, (ours, theirs)) in zip(figure.subplots(1, len(shown), sharey=True), shown.items(), strict=True):
-            against = logs[ours] - logs.get(theirs, 0.0)
+        for axes, name in zip(figure.subplots(1, logs.shape[1], sharey=True), logs, strict=True):
+            theirs = MIXED.get(str(name), NONE)
+            against = logs[name] - logs.get(theirs, 0.0)
             percent = 100 * against.clip(_FARTHEST / 100, -_FARTHEST / 100)
             draw_differences(axes, {str(table): own.to_numpy() for table, own in percent.groupby("dataset", sort=False)})
             axes.set_xlim(_FARTHEST, -_FARTHEST)
@@ -159,7 +151,7 @@ def critical_difference(methods: int, tables: int) -> float:
 
 def _draw_ranks(logs: pd.DataFrame) -> Figure:
     """Mean rank over tables of each method, its mean over splits on each; bars that do not overlap differ."""
-    means = logs.groupby("dataset").mean().assign(**{NONE: 0.0}).round(_DIGITS)  # a search that mixes nothing ties with none
+    means = logs.groupby("dataset").mean().assign(**{NONE: 0.0})
     ranks = means.rank(axis=1).mean().sort_values()
     half = critical_difference(means.shape[1], len(means)) / 2
     figure = Figure(figsize=(8, 0.28 * len(ranks) + 1.0), layout="constrained")
